@@ -1,0 +1,100 @@
+// gc/roots.c: where a worker's references begin: stack, special objects, C roots, Code records, classes, overlay.
+//
+// Owns nothing. Visitors take whole ranges of slots, so that a deep stack costs one call for each chunk.
+#include "gc/gc_int.h"
+
+// ---- Stack --------------------------------------------------------------------------------------------------------
+
+typedef struct ChunkRange {
+    Ref *operands_end;
+    Link *links;
+} ChunkRange;
+
+// What of a chunk is in use. The newest one's bounds are in the registers.
+static ChunkRange range_of(const WorkerVm *vm, const StackChunk *chunk) {
+    if (chunk == vm->chunk) return (ChunkRange){vm->sp, vm->cp};
+    return (ChunkRange){chunk->saved_sp, chunk->saved_cp};
+}
+
+static bool visit_chunk(StackChunk *chunk, ChunkRange range, PnVisitRange visit, void *context) {
+    bool has_young = visit(context, chunk_base(chunk), range.operands_end);
+    for (Link *link = range.links; link < chunk->end; link++)
+        if (link->flags & (PN_LINK_MARRIED | PN_LINK_BASE)) has_young |= visit(context, &link->aux, &link->aux + 1);
+    return has_young;
+}
+
+void pn_gc_visit_stack(WorkerVm *vm, bool for_young, PnVisitRange visit, void *context) {
+    for (StackChunk *chunk = vm->chunk; chunk != NULL; chunk = chunk->prev) {
+        if (for_young && chunk->is_clean && chunk != vm->chunk) continue;
+        bool has_young = visit_chunk(chunk, range_of(vm, chunk), visit, context);
+        if (for_young) chunk->is_clean = !has_young && chunk != vm->chunk;
+    }
+}
+
+// ---- The rest -----------------------------------------------------------------------------------------------------
+
+void pn_gc_visit_globals(WorkerVm *vm, PnVisitRange visit, void *context) {
+    visit(context, &vm->special_objects, &vm->special_objects + 1);
+    visit(context, &vm->result, &vm->result + 1);
+    WorkerMore *more = vm->more;
+    if (more == NULL) return;
+    for (Root *root = more->roots; root != NULL; root = root->prev) visit(context, &root->ref, &root->ref + 1);
+    for (size_t i = 0; i < more->obsolete_count; i++)
+        visit(context, &more->obsolete[i].class_ref, &more->obsolete[i].class_ref + 1);
+}
+
+static void visit_code(Code *code, PnVisitRange visit, void *context) {
+    visit(context, &code->method, &code->method + 1);
+    visit(context, &code->selector, &code->selector + 1);
+    code->literals = oop_slots(ref_raw(code->method)) + 1;
+}
+
+void pn_gc_visit_codes(WorkerVm *vm, Code *stop, PnVisitRange visit, void *context) {
+    if (vm->more == NULL) return;
+    for (Code *code = vm->more->codes; code != NULL && code != stop; code = code->next)
+        visit_code(code, visit, context);
+}
+
+void pn_gc_visit_own_classes(WorkerVm *vm, PnVisitRange visit, void *context) {
+    if (vm->more == NULL) return;
+    for (size_t i = 0; i < vm->more->own_index_count; i++) {
+        Ref *slot = &pn_class_table[vm->more->own_indices[i]];
+        visit(context, slot, slot + 1);
+    }
+}
+
+void pn_gc_visit_overlay(WorkerVm *vm, PnVisitRange visit, void *context) {
+    if (vm->overlay == NULL || vm->overlay->count == 0) return;
+    for (size_t i = 0; i <= vm->overlay->mask; i++) {
+        uint64_t *entry = vm->overlay->entries + 2 * i;
+        if (entry[0] != 0) visit(context, (Ref *)(void *)(entry + 1), (Ref *)(void *)(entry + 2));
+    }
+}
+
+// ---- One slot at a time, for others -----------------------------------------------------------------------------------
+
+typedef struct SlotVisit {
+    WorkerVm *vm;
+    PnVisit visit;
+    void *context;
+} SlotVisit;
+
+static bool visit_each(void *context, Ref *from, Ref *to) {
+    const SlotVisit *v = context;
+    bool has_young = false;
+    for (Ref *slot = from; slot < to; slot++) {
+        if (ref_is_none(*slot)) continue;
+        v->visit(v->context, slot);
+        has_young |= ref_is_young(v->vm, *slot);
+    }
+    return has_young;
+}
+
+void pn_visit_roots(WorkerVm *vm, PnVisit visit, void *context) {
+    SlotVisit v = {vm, visit, context};
+    pn_gc_visit_stack(vm, false, visit_each, &v);
+    pn_gc_visit_globals(vm, visit_each, &v);
+    pn_gc_visit_codes(vm, NULL, visit_each, &v);
+    pn_gc_visit_own_classes(vm, visit_each, &v);
+    pn_gc_visit_overlay(vm, visit_each, &v);
+}

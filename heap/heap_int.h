@@ -1,0 +1,44 @@
+// heap/heap_int.h: what the files of heap/ ask of each other and nobody else may.
+#ifndef PN_HEAP_INT_H
+#define PN_HEAP_INT_H
+
+#include "heap/heap.h"
+
+// ---- overlay.c ----------------------------------------------------------------------------------
+
+// What r means in this worker, as pn_deref, but without copying anything in copy-everything mode.
+Oop pn_current(WorkerVm *vm, Ref r);
+// Make sure that the next pn_overlay_enter succeeds. False: no memory.
+bool pn_overlay_reserve(WorkerVm *vm);
+
+// ---- cow.c --------------------------------------------------------------------------------------
+
+// H6: whether copy has hash, class, format and size of original, as it must at the moment of the copy.
+bool pn_copy_is_faithful(Oop original, Oop copy);
+
+// ---- old_space.c --------------------------------------------------------------------------------
+
+// Make memory that was mapped for one object, at [start, end) of it, a segment of old space. False: no memory.
+bool pn_old_adopt_mapping(WorkerVm *vm, void *mapping, size_t mapping_bytes, uint64_t *start, uint64_t *end);
+
+// ---- window.c -----------------------------------------------------------------------------------
+
+// Address space that reads as 0 and takes memory only where it is written; readable only, if so asked. NULL: there is none.
+void *pn_zero_pages(size_t bytes, bool writable);
+
+// ---- What pn_process_init calls, once ---------------------------------------------------------------
+
+PnStatus pn_class_table_init(PnError *error);
+PnStatus pn_symbols_init(PnError *error);
+PnStatus pn_code_init(PnError *error);
+
+// ---- code.c -------------------------------------------------------------------------------------
+
+// The Code records of a layer that is being unmapped read 0 again.
+void pn_code_forget_layer(const Layer *layer);
+size_t pn_code_bytes(const WorkerVm *vm); // memory of a worker's private Codes
+
+// Codes for vm->prim_error, as interp/interp.h has them.
+enum { PN_ERROR_RECEIVER = 2, PN_ERROR_NO_MEMORY = 9, PN_ERROR_BAD_METHOD = 12, PN_ERROR_LIMIT = 15 };
+
+#endif

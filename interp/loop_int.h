@@ -1,0 +1,89 @@
+// interp/loop_int.h: what the loop (interp/loop.c, interp/ops.inc) asks of its slow paths, and they of each other.
+//
+// Convention: before a call of any function here the loop has saved its registers (vm->pc, sp, fp, cp); afterwards it takes
+// them back. So each may collect, copy, move the stack and push frames.
+#ifndef PN_LOOP_INT_H
+#define PN_LOOP_INT_H
+
+#include <stdarg.h>
+
+#include "interp/interp.h"
+
+// Answers of control functions besides a cell to enter.
+#define PN_FAILED ((const PnCell *)0)        // control: the primitive fails; send: the worker has failed
+#define PN_GO_ON ((const PnCell *)1)         // registers are set, the next bytecode is at vm->pc
+#define PN_ENTER_CLOSURE ((const PnCell *)2) // evaluate the closure below vm->prim_error arguments on the stack
+static inline bool cell_is_code(const PnCell *c) { return (uintptr_t)c > 2; }
+
+// ---- Sends (interp/send.c) --------------------------------------------------------------------------
+// Receiver and arg_count arguments are on the stack. The plain cell of the code to run, receiver and perhaps arguments on the
+// stack changed to what it expects (followed; a Message for doesNotUnderstand:). PN_FAILED: nobody understands.
+const PnCell *pn_send_slow(WorkerVm *vm, Ref selector, uint32_t arg_count);
+// The same for a super send; class_object is where the search starts (superclass already taken), or none for nil.
+const PnCell *pn_send_super_slow(WorkerVm *vm, Ref selector, uint32_t arg_count, Oop method_class);
+// An entry for shared receivers has found that its receiver has a copy: takes it, and answers what to run then.
+const PnCell *pn_send_stale(WorkerVm *vm, Code *code);
+// Selector and argument count of special send index (0-31).
+Ref pn_special_selector(WorkerVm *vm, uint32_t index);
+extern const uint8_t pn_special_arg_counts[32];
+// Push receiver and arguments and answer the cell for sending the special object's selector; for events the machine raises.
+const PnCell *pn_send_event(WorkerVm *vm, enum PnSpecial selector, Ref receiver, const Ref *arguments, uint32_t count);
+// Class whose superclass a super send in code starts from.
+Oop pn_method_class(WorkerVm *vm, const Code *code);
+// The worker stops for good: state PN_WORKER_FAILED, text in more->failure.
+void pn_worker_fail(WorkerVm *vm, const char *format, ...) PN_PRINTF(2, 3);
+
+// ---- Returns, frames (interp/return.c) ------------------------------------------------------------------
+// ^value in a block: PN_GO_ON in the home's sender, or a cell (cannotReturn:, aboutToReturn:through:).
+const PnCell *pn_return_non_local(WorkerVm *vm, Ref value);
+// The trap bytecode was reached. PN_GO_ON, or PN_FAILED with vm->state FINISHED when the process's base frame has returned.
+const PnCell *pn_return_trap(WorkerVm *vm);
+// Return value from frame, which may lie anywhere on the stack: all newer frames are gone, receivers followed as need be.
+void pn_return_from_frame(WorkerVm *vm, const FrameWalk *frame, Ref value);
+// ^value when home is no frame of this stack.
+const PnCell *pn_return_to_context(WorkerVm *vm, Oop home, Ref value);
+// Forget all frames and go on in context with value as what its last send answered.
+const PnCell *pn_continue_in_context(WorkerVm *vm, Oop context, Ref value);
+// The budget is used up: true if the worker shall leave the loop.
+bool pn_safepoint(WorkerVm *vm);
+
+// ---- Control primitives (interp/control.c) -----------------------------------------------------------------
+typedef const PnCell *(*PnControlFn)(WorkerVm *vm, uint32_t arg_count);
+PnControlFn pn_control(uint32_t number);
+
+// ---- Odds and ends of bytecodes (interp/slow_ops.c) -----------------------------------------------------------
+Ref pn_make_closure(WorkerVm *vm, uint32_t literal, uint32_t flags); // operands popped from vm->sp; PN_NO_REF: no memory
+Ref pn_make_array(WorkerVm *vm, uint32_t count, bool from_stack);
+Ref pn_error_object(WorkerVm *vm, uint32_t code);
+// Named slot of the running frame's receiver by the long instructions, which reach into contexts too.
+Ref pn_inst_var(WorkerVm *vm, uint32_t index);
+PnAccess pn_inst_var_put(WorkerVm *vm, uint32_t index, Ref value);
+static inline Ref pn_quick_constant(const WorkerVm *vm, uint32_t primitive) {
+    switch (primitive) {
+    case 257: return vm_true(vm);
+    case 258: return vm_false(vm);
+    case 259: return vm_nil(vm);
+    default: return ref_from_int((int64_t)primitive - 261); // 260-263: -1, 0, 1, 2
+    }
+}
+// Whether closure, the receiver of a value message, is a closure over compiled code with so many arguments.
+static inline bool pn_closure_takes(Oop closure, uint32_t arg_count) {
+    if (oop_is_immediate(closure) || oop_slot_count(closure) < PN_CLOSURE_FIRST_COPIED) return false;
+    if (oop_format(closure) != PN_FMT_FIXED_ARRAY) return false;
+    Ref block = oop_slot(closure, PN_CLOSURE_BLOCK);
+    return ref_same(oop_slot(closure, PN_CLOSURE_NUM_ARGS), ref_from_int(arg_count)) && !ref_is_immediate(block) &&
+           oop_is_code(ref_raw(block));
+}
+// Whether the code's own method may answer to primitive 198: no process switch at its activation.
+static inline bool code_is_unwind(const Code *c) { return c->primitive_number == 198; }
+
+// Sends that miss in a world of a worker's own before it gets site words: a script that defines classes changes its world often.
+#define PN_MISSES_BEFORE_SITES 256
+
+static inline uint64_t pn_cache_hash(uint64_t key, Ref selector) {
+    return ((key ^ (key >> 21)) * 31 + (selector.bits >> 4)) & (PN_CACHE_ENTRIES - 1);
+}
+
+#define PN_SLICE 1000 // real sends and backward jumps between two looks at stop requests
+
+#endif
