@@ -19,6 +19,9 @@ void pn_collect_young(WorkerVm *vm);
 // Full collection of old space (begins with a young one), run to its end.
 void pn_collect_full(WorkerVm *vm);
 
+// The worker is about to wait: its young block shrinks to what just holds the survivors, down to the one it was born with.
+void pn_gc_idle(WorkerVm *vm);
+
 // The old collector's state machine. pn_old_step does about budget units of work (one object marked or one swept is one)
 // and answers whether a cycle is still under way.
 //

@@ -108,8 +108,9 @@ typedef bool (*PnVisitRange)(void *context, Ref *from, Ref *to);
 void pn_gc_visit_stack(WorkerVm *vm, bool for_young, PnVisitRange visit, void *context);
 // Special objects, roots of C code, result, classes of shapes that were left.
 void pn_gc_visit_globals(WorkerVm *vm, PnVisitRange visit, void *context);
-// Methods of private Code records, the newest up to but not including stop; sets their literals (C2).
-void pn_gc_visit_codes(WorkerVm *vm, Code *stop, PnVisitRange visit, void *context);
+// Methods of private Code records, the newest up to but not including stop; sets their literals (C2). Answers whether one of
+// them is young.
+bool pn_gc_visit_codes(WorkerVm *vm, Code *stop, PnVisitRange visit, void *context);
 void pn_gc_visit_own_classes(WorkerVm *vm, PnVisitRange visit, void *context);
 void pn_gc_visit_overlay(WorkerVm *vm, PnVisitRange visit, void *context);
 
@@ -131,6 +132,8 @@ uint64_t *pn_gc_embedded_block(WorkerVm *vm);
 // About budget units of an old collection; starts one when there is none. Answers whether it is still under way.
 bool pn_gc_old_step(WorkerVm *vm, size_t budget);
 bool pn_gc_old_is_due(const WorkerVm *vm, size_t more_bytes);
+// o, old and just made, has been filled without a store: marking has to look through it.
+void pn_gc_mark_again(WorkerVm *vm, Oop o);
 // For freeze: mark all that is reachable otherwise than through Code records, weak references counting as strong.
 void pn_gc_mark_for_freeze(WorkerVm *vm);
 void pn_gc_clear_marks(WorkerVm *vm);

@@ -43,16 +43,19 @@ void pn_gc_visit_globals(WorkerVm *vm, PnVisitRange visit, void *context) {
         visit(context, &more->obsolete[i].class_ref, &more->obsolete[i].class_ref + 1);
 }
 
-static void visit_code(Code *code, PnVisitRange visit, void *context) {
-    visit(context, &code->method, &code->method + 1);
-    visit(context, &code->selector, &code->selector + 1);
+static bool visit_code(Code *code, PnVisitRange visit, void *context) {
+    bool has_young = visit(context, &code->method, &code->method + 1);
+    has_young |= visit(context, &code->selector, &code->selector + 1);
     code->literals = oop_slots(ref_raw(code->method)) + 1;
+    return has_young;
 }
 
-void pn_gc_visit_codes(WorkerVm *vm, Code *stop, PnVisitRange visit, void *context) {
-    if (vm->more == NULL) return;
+bool pn_gc_visit_codes(WorkerVm *vm, Code *stop, PnVisitRange visit, void *context) {
+    if (vm->more == NULL) return false;
+    bool has_young = false;
     for (Code *code = vm->more->codes; code != NULL && code != stop; code = code->next)
-        visit_code(code, visit, context);
+        has_young |= visit_code(code, visit, context);
+    return has_young;
 }
 
 void pn_gc_visit_own_classes(WorkerVm *vm, PnVisitRange visit, void *context) {

@@ -64,7 +64,8 @@ static bool is_class(WorkerVm *vm, Oop o) {
     if (oop_slot_count(o) <= PN_BEHAVIOR_FORMAT || !ref_is_int(oop_slot(o, PN_BEHAVIOR_FORMAT))) return false;
     Ref dictionary = oop_slot(o, PN_BEHAVIOR_METHOD_DICT);
     if (ref_is_immediate(dictionary) || ref_is_immediate(oop_slot(o, PN_BEHAVIOR_SUPERCLASS))) return false;
-    if (oop_class_index(pn_current(vm, dictionary)) == PN_CLASS_METHOD_DICTIONARY) return true;
+    Oop current = pn_current(vm, dictionary);
+    if (!oop_is_immediate(current) && oop_class_index(current) == PN_CLASS_METHOD_DICTIONARY) return true;
     Ref entered = pn_class_table[hdr_hash(oop_header(o))];
     return ref_same(dictionary, vm->nil) && ref_same(entered, ref_of(o));
 }
@@ -200,10 +201,17 @@ static PN_NOINLINE PnAccess store_rare(WorkerVm *vm, Oop o, size_t index, Ref va
     return hdr_is_immutable(oop_header(o)) ? store_into_immutable(vm, o, index, value) : store_asking(vm, o, index, value);
 }
 
-// First the old object that is nothing but old, and a value that is not young, whatever its tag: seven instructions.
+static PN_NOINLINE PnAccess store_young_into_old(WorkerVm *vm, Oop o, size_t index, Ref value) {
+    oop_init_slot(o, index, value);
+    if (!ref_is_immediate(value)) pn_remember(vm, o);
+    return PN_WRITABLE;
+}
+
+// First the object that is nothing but old, and among those the value that is not young, whatever its tag: seven instructions.
 PnAccess pn_store_slow(WorkerVm *vm, Oop o, size_t index, Ref value) {
     bool is_plainly_old = ((uint32_t)oop_header(o) & vm->store_mask) == 0;
-    if (PN_UNLIKELY(!is_plainly_old || vm_is_young(vm, value.bits))) return store_rare(vm, o, index, value);
+    if (PN_UNLIKELY(!is_plainly_old)) return store_rare(vm, o, index, value);
+    if (PN_UNLIKELY(vm_is_young(vm, value.bits))) return store_young_into_old(vm, o, index, value);
     oop_init_slot(o, index, value);
     return PN_WRITABLE;
 }

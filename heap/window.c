@@ -4,12 +4,8 @@
 // The pages behind taken addresses belong to whoever took them (heap/layer.c, heap/code.c, image/); symbols are mapped
 // by heap/symbol.c. Any thread.
 // Invariants: W1, W2 (heap/window.h).
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
 #include <errno.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <sys/mman.h>
 
 #include "heap/heap_int.h"

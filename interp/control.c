@@ -30,7 +30,10 @@ static bool reserve(WorkerVm *vm, size_t words, size_t callee_words) {
 // Enter method on the receiver below arg_count arguments, if it takes that many.
 static const PnCell *enter_method(WorkerVm *vm, Oop method, uint32_t arg_count) {
     Code *code = pn_code_for(vm, method);
-    return code == NULL || code->arg_count != arg_count ? PN_FAILED : &code->plain;
+    if (code != NULL && code->arg_count == arg_count) return &code->plain;
+    pn_worker_fail(vm, code == NULL ? "out of memory while preparing a method"
+                                    : "a method is installed under a selector with another number of arguments");
+    return PN_FAILED;
 }
 static uint32_t selector_arguments(Oop selector) {
     const uint8_t *bytes = oop_bytes(selector);

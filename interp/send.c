@@ -164,7 +164,10 @@ static const PnCell *not_understood(WorkerVm *vm, Ref selector, uint32_t arg_cou
     bool made = push_message(vm, selector, arg_count);
     method = ref_raw(kept.ref);
     pn_root_pop(vm, &kept);
-    if (!made) return PN_FAILED;
+    if (!made) {
+        pn_worker_fail(vm, "out of memory while a message was not understood");
+        return PN_FAILED;
+    }
     return cell_of_method(vm, method, event, 1);
 }
 

@@ -1,7 +1,7 @@
 // bench/budget/map.c: mapping a layer file that was checked before. A unit is one mapping; prints the median.
 //
 // 1mb, 100mb: n mappings of a file of that size. Another process (case write) makes the file, so that nothing of it is
-// known here but what checking it has left. The file lies beside TMPDIR's others and is removed.
+// known here but what checking it has left. The file lies in a folder of its own in TMPDIR and is removed.
 #include "bench/budget/budget.h"
 
 #include <sys/wait.h>
@@ -71,14 +71,28 @@ static int compare(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
+// A folder of its own, which is also where image/ remembers what was checked.
+static void make_folder(char *folder, size_t bytes) {
+    const char *parent = getenv("TMPDIR");
+    snprintf(folder, bytes, "%s/pando-bench-XXXXXX", parent != NULL ? parent : "/tmp");
+    bench_check(mkdtemp(folder) != NULL, "no folder for the file");
+    setenv("XDG_CACHE_HOME", folder, 1);
+}
+
+static void remove_folder(const char *folder) {
+    static const char *const names[] = {"/layer.image", "/pando/checked", "/pando", ""};
+    for (size_t i = 0; i < PN_COUNT_OF(names); i++) {
+        char name[240];
+        snprintf(name, sizeof name, "%s%s", folder, names[i]);
+        remove(name);
+    }
+}
+
 static void measure(uint64_t n, size_t mega) {
-    const char *folder = getenv("TMPDIR");
-    char name[200], cache[220];
-    snprintf(name, sizeof name, "%s/pando-bench-XXXXXX", folder != NULL ? folder : "/tmp");
-    bench_check(mkdtemp(name) != NULL, "no folder for the file");
-    snprintf(cache, sizeof cache, "%s/layer.image", name);
-    setenv("XDG_CACHE_HOME", name, 1); // where it is remembered what was checked
-    file_name = cache;
+    char folder[200], name[220];
+    make_folder(folder, sizeof folder);
+    snprintf(name, sizeof name, "%s/layer.image", folder);
+    file_name = name;
     mega_bytes = mega;
     write_elsewhere();
     uint64_t *times = pn_mem_alloc(n * sizeof *times);
@@ -88,7 +102,7 @@ static void measure(uint64_t n, size_t mega) {
     qsort(times, n, sizeof *times, compare);
     bench_result(1, times[n / 2]);
     pn_mem_free(times);
-    unlink(file_name);
+    remove_folder(folder);
 }
 
 static void run_1mb(uint64_t n) { measure(n, 1); }
