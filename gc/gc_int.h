@@ -12,7 +12,6 @@
 #define PN_POISON_OLD UINT64_C(0xDEAD01D5DEAD01DF)
 
 #define PN_YOUNG_HABIT_BYTES ((size_t)64 << 10) // a busy worker's block grows to here whatever survives
-#define PN_RELEASE_BYTES ((size_t)2 << 20)      // free pieces of old space from here on go back to the system
 
 // A list of objects that grows. add answers false when memory is short.
 typedef struct OopList {
@@ -53,8 +52,7 @@ typedef struct GcState {
     Code *known_codes;   // the methods of this Code record and of those after it are not young
     OopList weak;        // weak objects met in this collection, indexed part not looked at
     OopList ephemerons;  // ephemerons met whose key has not been reached
-    MarkStack marks;
-    PnOldState old_state;
+        PnOldState old_state;
     OldSegment **sweep_link; // the segment to sweep next
     size_t swept_live_bytes;
     Layer *thawed_from;  // holds the symbols and class indices that a thawed worker uses
@@ -77,10 +75,13 @@ void pn_gc_check(WorkerVm *vm, const char *when);
 // Whether r, not an immediate, names something outside the private heap. True for symbols also without copy on write.
 static inline bool pn_gc_is_outside(Ref r) { return r.bits >> PN_WINDOW_SHIFT == PN_WINDOW >> PN_WINDOW_SHIFT; }
 
-// One step of following: what r, not an immediate, means here. Copies nothing, unlike pn_deref in copy-everything mode.
+// What the overlays say that r, an object outside, means; r itself if nothing.
+Ref pn_gc_through_overlays(const WorkerVm *vm, Ref r);
+// One step of following: what r, not an immediate, means here. Copies nothing, unlike pn_deref in copy-everything mode, and
+// stops at each forwarder.
 static inline Ref pn_gc_step(WorkerVm *vm, Ref r) {
     if (pn_gc_is_outside(r))
-        return PN_COW && filter_may_hold(&vm->filter, r.bits) ? ref_of(pn_deref_shared(vm, r)) : r;
+        return PN_COW && filter_may_hold(&vm->filter, r.bits) ? pn_gc_through_overlays(vm, r) : r;
     return oop_is_forwarder(ref_raw(r)) ? oop_slot(ref_raw(r), 0) : r;
 }
 static inline bool pn_gc_is_nothing(Ref r) { return ref_is_immediate(r) || ref_is_none(r); }
@@ -114,6 +115,10 @@ bool pn_gc_visit_codes(WorkerVm *vm, Code *stop, PnVisitRange visit, void *conte
 void pn_gc_visit_own_classes(WorkerVm *vm, PnVisitRange visit, void *context);
 void pn_gc_visit_overlay(WorkerVm *vm, PnVisitRange visit, void *context);
 
+// Ask about each remembered object whether it stays in the set; those that do not lose their bit.
+typedef bool (*PnKeeps)(void *context, Oop o);
+void pn_gc_thin_remembered(WorkerVm *vm, PnKeeps keeps, void *context);
+
 // ---- Young (gc/young.c) -------------------------------------------------------------------------------------------------
 
 typedef enum GcAge {
@@ -137,6 +142,7 @@ void pn_gc_mark_again(WorkerVm *vm, Oop o);
 // For freeze: mark all that is reachable otherwise than through Code records, weak references counting as strong.
 void pn_gc_mark_for_freeze(WorkerVm *vm);
 void pn_gc_clear_marks(WorkerVm *vm);
-void pn_gc_mark_stack_free(MarkStack *stack);
+struct MarkStack *pn_gc_mark_stack(WorkerVm *vm); // made if need be; dies if there is no memory for it
+void pn_gc_mark_stack_free(WorkerVm *vm);
 
 #endif

@@ -1,4 +1,5 @@
-// gc/roots.c: where a worker's references begin: stack, special objects, C roots, Code records, classes, overlay.
+// gc/roots.c: where a worker's references begin: stack, special objects, C roots, Code records, classes, overlay, and the
+// remembered set.
 //
 // Owns nothing. Visitors take whole ranges of slots, so that a deep stack costs one call for each chunk.
 #include "gc/gc_int.h"
@@ -72,6 +73,70 @@ void pn_gc_visit_overlay(WorkerVm *vm, PnVisitRange visit, void *context) {
         uint64_t *entry = vm->overlay->entries + 2 * i;
         if (entry[0] != 0) visit(context, (Ref *)(void *)(entry + 1), (Ref *)(void *)(entry + 2));
     }
+}
+
+Ref pn_gc_through_overlays(const WorkerVm *vm, Ref r) {
+    Ref current = vm->layer == NULL ? PN_NO_REF : pn_overlay_get(&vm->layer->overlay, r);
+    if (!ref_is_none(current)) r = current;
+    current = vm->overlay == NULL ? PN_NO_REF : pn_overlay_get(vm->overlay, r);
+    return ref_is_none(current) ? r : current;
+}
+
+// ---- Remembered set ---------------------------------------------------------------------------------------------------
+
+// Where the next entry to keep goes while the set is thinned out in place.
+typedef struct Keeper {
+    RememberedChunk *chunk;
+    uint32_t count;
+} Keeper;
+
+static void keep(Keeper *keeper, Oop o) {
+    if (keeper->count == PN_COUNT_OF(keeper->chunk->entries)) {
+        keeper->chunk->count = keeper->count;
+        keeper->chunk = keeper->chunk->next;
+        keeper->count = 0;
+    }
+    keeper->chunk->entries[keeper->count++] = o;
+}
+
+// The chunks after the keeper's are empty now; its own, the only one with room, goes to the front.
+static void close_set(RememberedSet *set, Keeper keeper, size_t kept) {
+    RememberedChunk *rest = keeper.chunk->next;
+    while (rest != NULL) {
+        RememberedChunk *next = rest->next;
+        pn_mem_free(rest);
+        rest = next;
+    }
+    keeper.chunk->count = keeper.count;
+    keeper.chunk->next = NULL;
+    set->count = kept;
+    if (keeper.chunk == set->chunks) return;
+    RememberedChunk *last = set->chunks;
+    while (last->next != keeper.chunk) last = last->next;
+    last->next = NULL;
+    keeper.chunk->next = set->chunks;
+    set->chunks = keeper.chunk;
+}
+
+// Only the newest chunk is partly filled, so an entry is written at or behind the place where it was read.
+void pn_gc_thin_remembered(WorkerVm *vm, PnKeeps keeps, void *context) {
+    RememberedSet *set = vm->remembered;
+    if (set == NULL || set->chunks == NULL) return;
+    Keeper keeper = {set->chunks, 0};
+    size_t kept = 0;
+    for (RememberedChunk *chunk = set->chunks; chunk != NULL; chunk = chunk->next) {
+        uint32_t count = chunk->count;
+        for (uint32_t i = 0; i < count; i++) {
+            Oop o = chunk->entries[i];
+            if (keeps(context, o)) {
+                keep(&keeper, o);
+                kept++;
+            } else {
+                oop_set_header(o, oop_header(o) & ~PN_HDR_REMEMBERED);
+            }
+        }
+    }
+    close_set(set, keeper, kept);
 }
 
 // ---- One slot at a time, for others -----------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ struct PauseStats *pn_gc_pauses(WorkerVm *vm) {
 void pn_gc_free(WorkerVm *vm) {
     if (vm->more == NULL) return;
     GcState *gc = vm->more->gc_state;
+    pn_gc_mark_stack_free(vm);
     pn_mem_free(vm->more->pauses);
     vm->more->pauses = NULL;
     if (gc == NULL) return;
@@ -37,7 +38,6 @@ void pn_gc_free(WorkerVm *vm) {
     pn_mem_free(gc->spare);
     pn_gc_list_free(&gc->weak);
     pn_gc_list_free(&gc->ephemerons);
-    pn_gc_mark_stack_free(&gc->marks);
     Layer *layer = gc->thawed_from;
     pn_mem_free(gc);
     vm->more->gc_state = NULL;

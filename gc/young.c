@@ -168,61 +168,7 @@ static void drain(Scavenge *s) {
 
 // ---- Roots ------------------------------------------------------------------------------------------------------------------
 
-// Where the next entry to keep goes while the remembered set is thinned out in place.
-typedef struct Keeper {
-    RememberedChunk *chunk;
-    uint32_t count;
-} Keeper;
-
-static void keep(Keeper *keeper, Oop o) {
-    if (keeper->count == PN_COUNT_OF(keeper->chunk->entries)) {
-        keeper->chunk->count = keeper->count;
-        keeper->chunk = keeper->chunk->next;
-        keeper->count = 0;
-    }
-    keeper->chunk->entries[keeper->count++] = o;
-}
-
-// The chunks after the keeper's are empty now; its own, the only one with room, goes to the front.
-static void close_set(RememberedSet *set, Keeper keeper, size_t kept) {
-    RememberedChunk *rest = keeper.chunk->next;
-    while (rest != NULL) {
-        RememberedChunk *next = rest->next;
-        pn_mem_free(rest);
-        rest = next;
-    }
-    keeper.chunk->count = keeper.count;
-    keeper.chunk->next = NULL;
-    set->count = kept;
-    if (keeper.chunk == set->chunks) return;
-    RememberedChunk *last = set->chunks;
-    while (last->next != keeper.chunk) last = last->next;
-    last->next = NULL;
-    keeper.chunk->next = set->chunks;
-    set->chunks = keeper.chunk;
-}
-
-// Visit the remembered objects and forget those that refer to nothing young. The newest chunk may be partly filled, so an
-// entry is written at or behind the place where it was read.
-static void visit_remembered(Scavenge *s) {
-    RememberedSet *set = s->vm->remembered;
-    if (set == NULL || set->chunks == NULL) return;
-    Keeper keeper = {set->chunks, 0};
-    size_t kept = 0;
-    for (RememberedChunk *chunk = set->chunks; chunk != NULL; chunk = chunk->next) {
-        uint32_t count = chunk->count;
-        for (uint32_t i = 0; i < count; i++) {
-            Oop o = chunk->entries[i];
-            if (visit_object(s, o)) {
-                keep(&keeper, o);
-                kept++;
-            } else {
-                oop_set_header(o, oop_header(o) & ~PN_HDR_REMEMBERED);
-            }
-        }
-    }
-    close_set(set, keeper, kept);
-}
+static bool visit_remembered(void *context, Oop o) { return visit_object(context, o); }
 
 // Code records and the class table are many and rarely new: what they name is promoted at once, so that no later
 // collection has to ask them.
@@ -348,8 +294,8 @@ static void use_block(Scavenge *s, size_t need) {
     vm->young_bytes = s->to_bytes;
     vm->age_mark = vm->next = s->next;
     size_t survived = (size_t)((uint64_t)s->next - s->to_start);
-    size_t bytes = pn_min(s->to_bytes, pn_max(s->gc->wanted_bytes, survived + need));
-    vm->limit = pn_options.stress_gc != 0 ? vm->next : vm->young_start + bytes / 8;
+    size_t end = pn_min(s->to_bytes, pn_max(s->gc->wanted_bytes, survived + need));
+    vm->limit = pn_options.stress_gc != 0 ? vm->next : vm->young_start + end / 8;
 }
 
 size_t pn_gc_eden_room(const WorkerVm *vm) {
@@ -368,7 +314,7 @@ static void visit_roots(Scavenge *s) {
     pn_gc_visit_stack(s->vm, true, visit_range, s);
     pn_gc_visit_globals(s->vm, visit_range, s);
     visit_promoted_roots(s);
-    visit_remembered(s);
+    pn_gc_thin_remembered(s->vm, visit_remembered, s);
 }
 
 bool pn_gc_scavenge(WorkerVm *vm, size_t need, GcAge age) {

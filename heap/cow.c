@@ -17,8 +17,6 @@
 
 #include "heap/heap_int.h"
 
-#define PN_POISON_BODY UINT64_C(0x5050505050505057) // tag 7: no value at all
-
 static void no_mark_barrier(WorkerVm *vm, Oop object, Ref new_value) {
     (void)vm, (void)object, (void)new_value;
 }
@@ -60,7 +58,7 @@ bool pn_copy_is_faithful(Oop original, Oop copy) {
 
 // A class: superclass, dictionary and format are where they belong. An object that only looks like one is told apart by its
 // dictionary or, where that is nil, by its place in the class table.
-static bool is_class(WorkerVm *vm, Oop o) {
+bool pn_is_class(WorkerVm *vm, Oop o) {
     if (oop_slot_count(o) <= PN_BEHAVIOR_FORMAT || !ref_is_int(oop_slot(o, PN_BEHAVIOR_FORMAT))) return false;
     Ref dictionary = oop_slot(o, PN_BEHAVIOR_METHOD_DICT);
     if (ref_is_immediate(dictionary) || ref_is_immediate(oop_slot(o, PN_BEHAVIOR_SUPERCLASS))) return false;
@@ -72,7 +70,7 @@ static bool is_class(WorkerVm *vm, Oop o) {
 
 static bool is_behavior(WorkerVm *vm, Oop o) {
     if (!oop_is_pointers(o)) return false;
-    return oop_class_index(o) == PN_CLASS_METHOD_DICTIONARY || is_class(vm, o);
+    return oop_class_index(o) == PN_CLASS_METHOD_DICTIONARY || pn_is_class(vm, o);
 }
 
 // The header of o's copy: no bit that is the layer's or the collector's, immutable only by the user's wish; without count.

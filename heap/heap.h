@@ -57,6 +57,8 @@ struct Layer {
     void *metadata;  // mapping that holds overlay, filter, symbols, indices of a file layer, or NULL: allocated
     size_t metadata_bytes;
     Layer *next_joined; // heap/symbol.c: list of the layers whose symbols have joined
+    void (*forget)(void *record); // image/map.c: called with record when nothing is left of the layer, or NULL
+    void *record;
 };
 
 // A layer in the making: both segments are mapped writable somewhere else and not yet visible in the window.
@@ -91,7 +93,7 @@ Oop pn_layer_next(const Layer *layer, Oop o);
 // ---- Symbols ----------------------------------------------------------------------------------------
 // One table for the process: the symbols of loaded layers, and those made at run time in a region of the window.
 
-// The symbol with this spelling; lock-free; any thread. PN_NO_REF when the region is full.
+// The symbol with this spelling; any thread, without a lock if it was made at run time. PN_NO_REF when the region is full.
 Ref pn_symbol(const char *bytes, size_t count);
 Ref pn_symbol_z(const char *zero_terminated);
 // The symbol if it exists, else PN_NO_REF.
@@ -119,6 +121,8 @@ Oop pn_class_at(WorkerVm *vm, uint32_t index);
 // The index that a new instance of class gets: its identity hash if the class still has that index's shape, else
 // a new one (the old index keeps an obsolete clone of the class, H7). 0 with vm->prim_error set if there is none.
 uint32_t pn_class_index(WorkerVm *vm, Oop class_object);
+// Indices below this one are fixed or belong to layer files, which claim them; indices from here on are given out at run time.
+#define PN_FIRST_RUN_INDEX UINT32_C(0x100000)
 // Take count consecutive indices. 0 when the process has no more.
 uint32_t pn_indices_take(uint32_t count);
 void pn_indices_give(const uint32_t *indices, size_t count);

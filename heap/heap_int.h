@@ -15,6 +15,9 @@ bool pn_overlay_reserve(WorkerVm *vm);
 
 // H6: whether copy has hash, class, format and size of original, as it must at the moment of the copy.
 bool pn_copy_is_faithful(Oop original, Oop copy);
+// Whether o, a pointer object in hand, is a class (or metaclass) as far as the machine is concerned.
+bool pn_is_class(WorkerVm *vm, Oop o);
+#define PN_POISON_BODY UINT64_C(0x5050505050505057) // what poison mode writes over an original; tag 7: no value at all
 
 // ---- old_space.c --------------------------------------------------------------------------------
 
@@ -25,6 +28,8 @@ bool pn_old_adopt_mapping(WorkerVm *vm, void *mapping, size_t mapping_bytes, uin
 
 // Address space that reads as 0 and takes memory only where it is written; readable only, if so asked. NULL: there is none.
 void *pn_zero_pages(size_t bytes, bool writable);
+// Give a memfd the pages of [offset, offset + bytes), so that writing there cannot fail. False: no memory.
+bool pn_reserve_file(int fd, uint64_t offset, uint64_t bytes);
 
 // ---- What pn_process_init calls, once ---------------------------------------------------------------
 

@@ -111,12 +111,15 @@ static size_t known_entries(const WorkerVm *vm) {
     return (below == NULL ? 0 : below->count) + (vm->overlay == NULL ? 0 : vm->overlay->count);
 }
 
+// In copy-everything mode the filter says perhaps to everything, and always will.
+static bool filter_is_all(const WorkerVm *vm) { return vm->filter.bits == pn_filter_all.bits; }
+
 // The first copy: a table, and a filter of the worker's own. Until then vm->filter belongs to the layer, which is never written.
 static bool make_own(WorkerVm *vm) {
     Overlay *own = pn_mem_alloc_zeroed(sizeof *own);
     if (own == NULL) return false;
     if (!resize(own, PN_OVERLAY_FIRST_PAIRS)) goto no_table;
-    if (!filter_build_for(&vm->filter, layer_overlay(vm), NULL, known_entries(vm) + 1)) goto no_filter;
+    if (!filter_is_all(vm) && !filter_build_for(&vm->filter, layer_overlay(vm), NULL, known_entries(vm) + 1)) goto no_filter;
     vm->overlay = own;
     return true;
 no_filter:
@@ -128,16 +131,16 @@ no_table:
 
 // From less than 8 bits for each entry to almost 16, built anew: single bits cannot be moved to a larger filter.
 static bool grow_filter(WorkerVm *vm, size_t entries) {
-    uint64_t *old_bits = vm->filter.bits;
+    Filter old = vm->filter;
     if (!filter_build_for(&vm->filter, layer_overlay(vm), vm->overlay, entries)) return false;
-    pn_mem_free(old_bits);
+    pn_filter_free(&old);
     return true;
 }
 
 bool pn_overlay_reserve(WorkerVm *vm) {
     if (PN_UNLIKELY(vm->overlay == NULL)) return make_own(vm);
     size_t entries = known_entries(vm) + 1;
-    bool filter_is_full = entries * PN_FILTER_LEAST_BITS_PER_ENTRY > vm->filter.mask + 1;
+    bool filter_is_full = entries * PN_FILTER_LEAST_BITS_PER_ENTRY > vm->filter.mask + 1 && !filter_is_all(vm);
     if (PN_UNLIKELY(filter_is_full) && !grow_filter(vm, entries)) return false;
     return overlay_reserve(vm->overlay);
 }
@@ -145,19 +148,21 @@ bool pn_overlay_reserve(WorkerVm *vm) {
 bool pn_overlay_enter(WorkerVm *vm, Ref original, Ref current) {
     if (!pn_overlay_reserve(vm)) return false;
     pn_overlay_put(vm->overlay, original, current);
-    filter_add(&vm->filter, original.bits);
+    if (!filter_is_all(vm)) filter_add(&vm->filter, original.bits);
     return true;
 }
 
 void pn_overlay_drop(WorkerVm *vm) {
-    static uint64_t no_bits[PN_FILTER_FIRST_BITS / 64]; // all zero, never written
     if (vm->overlay != NULL) {
         pn_overlay_clear(vm->overlay);
         pn_mem_free(vm->overlay);
-        pn_mem_free(vm->filter.bits);
+        pn_filter_free(&vm->filter);
         vm->overlay = NULL;
     }
-    vm->filter = vm->layer != NULL ? vm->layer->filter : (Filter){.bits = no_bits, .mask = PN_FILTER_FIRST_BITS - 1};
+    if (pn_options.copy_everything)
+        vm->filter = pn_filter_all;
+    else
+        vm->filter = vm->layer != NULL ? vm->layer->filter : pn_filter_none;
 }
 
 // ---- Deref --------------------------------------------------------------------------------------
@@ -190,9 +195,10 @@ Oop pn_current(WorkerVm *vm, Ref r) {
     return ref_raw(past_forwarders(through_overlays(vm, r)));
 }
 
+// Copies nothing, so that collectors may ask too.
 Oop pn_deref_shared(WorkerVm *vm, Ref r) {
     r = through_overlays(vm, r);
-    return PN_LIKELY(!names_forwarder(r)) ? ref_raw(r) : pn_deref_forwarder(vm, r);
+    return PN_LIKELY(!names_forwarder(r)) ? ref_raw(r) : pn_current(vm, r);
 }
 
 // A forwarder may name another, and in the end a shared object.

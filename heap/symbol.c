@@ -15,7 +15,6 @@
 // goes away under a reader.
 #define _GNU_SOURCE
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -97,7 +96,7 @@ static bool back_region(uint64_t end) {
     pthread_mutex_lock(&backing_mutex);
     uint64_t backed = atomic_load_explicit(&region.xbacked, memory_order_relaxed);
     uint64_t wanted = pn_round_up(end, PN_SYMBOL_STEP);
-    bool has_pages = wanted <= backed || posix_fallocate(region.fd, (off_t)backed, (off_t)(wanted - backed)) == 0;
+    bool has_pages = wanted <= backed || pn_reserve_file(region.fd, backed, wanted - backed);
     // release: pairs with the load above, on another thread.
     if (has_pages && wanted > backed) atomic_store_explicit(&region.xbacked, wanted, memory_order_release);
     pthread_mutex_unlock(&backing_mutex);
@@ -166,7 +165,7 @@ static Ref make_symbol(const Spelling *s) {
     if (ref_same(made, symbol)) {
         atomic_fetch_add_explicit(&region.xcount, 1, memory_order_relaxed);
     } else { // another thread was first: leave a free chunk
-        *writable_at(symbol.bits) &= ~(PN_HDR_CLASS_MASK | PN_HDR_HASH_MASK | UINT64_C(0xFFFFFFFF));
+        *writable_at(symbol.bits) &= UINT64_C(0xFF) << PN_HDR_SLOTS_SHIFT;
     }
     finish_chunk(chunk);
     return made;

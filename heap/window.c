@@ -5,6 +5,7 @@
 // by heap/symbol.c. Any thread.
 // Invariants: W1, W2 (heap/window.h).
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <sys/mman.h>
 
@@ -114,6 +115,14 @@ void *pn_zero_pages(size_t bytes, bool writable) {
     void *pages = mmap(NULL, bytes, PROT_READ | (writable ? PROT_WRITE : 0), MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
                        -1, 0);
     return pages != MAP_FAILED ? pages : NULL;
+}
+
+bool pn_reserve_file(int fd, uint64_t offset, uint64_t bytes) {
+    int why;
+    do {
+        why = posix_fallocate(fd, (off_t)offset, (off_t)bytes);
+    } while (why == EINTR);
+    return why == 0;
 }
 
 // ---- Start --------------------------------------------------------------------------------------

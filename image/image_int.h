@@ -113,6 +113,8 @@ uint64_t pn_image_metadata_bytes(const ImageHeader *header);
 uint64_t pn_image_header_sum(const ImageHeader *header);
 // Hash of the data, data lying at memory.
 uint64_t pn_image_data_sum(const ImageHeader *header, const uint8_t *memory);
+// The parent, and the interpreter's check of bytecodes if the program has it.
+PnImageChecks pn_image_default_checks(Layer *parent);
 // All that can be said of a header without reading on; file_bytes is the true size of the file.
 PnStatus pn_image_check_header(const ImageHeader *header, uint64_t file_bytes, PnError *error);
 
@@ -169,8 +171,9 @@ bool pn_translate(Translation *t, uint64_t *bits);
 // Translate all values of the objects in [start, start + bytes), memory that is being filled. What a context has above
 // its stack pointer becomes nil. False as above.
 bool pn_translate_objects(Translation *t, uint64_t *start, size_t bytes);
-// The addresses of layer and its ancestors in their files become those in this process, or the other way round.
-bool pn_translation_add_ancestors(Translation *t, Layer *layer, bool to_file);
+// The addresses that layer, or all its ancestors, have in their files become those in this process, or the other way round.
+bool pn_translation_add_layer(Translation *t, const Layer *layer, bool to_file);
+bool pn_translation_add_ancestors(Translation *t, const Layer *layer, bool to_file);
 
 // A symbol that is elsewhere already leaves a retired one behind: a hidden object whose first word is the successor.
 // So a child that was linked for the symbol finds what is meant.

@@ -35,7 +35,7 @@ bool pn_translation_add(Translation *t, uint64_t from, uint64_t bytes, uint64_t 
     return true;
 }
 
-static bool add_layer(Translation *t, const Layer *layer, bool to_file) {
+bool pn_translation_add_layer(Translation *t, const Layer *layer, bool to_file) {
     uint64_t here = layer->objects.start, code_here = layer->code.start;
     uint64_t there = layer_linked_objects(layer), code_there = layer_linked_code(layer);
     bool added = to_file ? pn_translation_add(t, here, layer->objects.bytes, there) &&
@@ -46,9 +46,9 @@ static bool add_layer(Translation *t, const Layer *layer, bool to_file) {
     return added;
 }
 
-bool pn_translation_add_ancestors(Translation *t, Layer *layer, bool to_file) {
-    for (Layer *l = layer->parent; l; l = l->parent)
-        if (!add_layer(t, l, to_file)) return false;
+bool pn_translation_add_ancestors(Translation *t, const Layer *layer, bool to_file) {
+    for (const Layer *l = layer->parent; l; l = l->parent)
+        if (!pn_translation_add_layer(t, l, to_file)) return false;
     return true;
 }
 

@@ -209,6 +209,7 @@ Oop pn_contexts_divorce_all(WorkerVm *vm) {
     newest = pn_frames(vm).link->aux;
     pn_trap_lift(vm);
     pn_stack_reset(vm);
+    pn_stack_begin(vm);
     return pn_deref(vm, newest);
 }
 

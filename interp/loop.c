@@ -273,6 +273,7 @@ void pn_thread_free(PnThread *thread) { pn_mem_free(thread); }
 PnStatus pn_start_send(WorkerVm *vm, Ref receiver, Ref selector, const Ref *arguments, size_t count) {
     if (vm->state == PN_WORKER_RUNNING) return PN_REFUSED;
     pn_stack_reset(vm);
+    pn_stack_begin(vm);
     vm->state = PN_WORKER_READY;
     vm->budget_full = vm->budget = pn_options.yield ? 0 : PN_SLICE;
     if ((char *)(vm->sp + count + 1) > (char *)(vm->cp - 1) &&

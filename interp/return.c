@@ -159,6 +159,7 @@ const PnCell *pn_continue_in_context(WorkerVm *vm, Oop context, Ref value) {
     pn_root_push(vm, &kept_context, ref_of(context));
     pn_trap_lift(vm);
     pn_stack_reset(vm);
+    pn_stack_begin(vm);
     bool made = pn_frame_of_context(vm, pn_deref(vm, kept_context.ref));
     value = kept_value.ref;
     pn_root_pop(vm, &kept_context);

@@ -25,20 +25,13 @@ void pn_worker_fail(WorkerVm *vm, const char *format, ...) {
 
 // ---- Full lookup ---------------------------------------------------------------------------------------
 
-Oop pn_method_dict_at(WorkerVm *vm, Oop dictionary, Ref selector) {
-    size_t slots = oop_slot_count(dictionary);
-    if (slots <= PN_METHOD_DICT_FIRST_KEY) return PN_NO_OOP;
-    size_t mask = slots - PN_METHOD_DICT_FIRST_KEY - 1;
-    size_t at = hdr_hash(oop_header(ref_raw(selector))) & mask;
-    for (size_t probes = 0; probes <= mask; probes++, at = (at + 1) & mask) {
-        Ref key = oop_slot(dictionary, PN_METHOD_DICT_FIRST_KEY + at);
-        if (ref_same(key, selector)) {
-            Oop methods = pn_slot(vm, dictionary, PN_METHOD_DICT_METHODS);
-            return at < oop_slot_count(methods) ? pn_slot(vm, methods, at) : PN_NO_OOP;
-        }
-        if (ref_same(key, vm->nil)) return PN_NO_OOP;
-    }
-    return PN_NO_OOP;
+// What a lookup has read is guarded: a later change of it is a change of behaviour (Note [Guarded objects], heap/cow.c).
+static void guard_read(WorkerVm *vm, Oop class_object, Oop dictionary) {
+    pn_guard(class_object);
+    pn_guard(dictionary);
+    if (oop_slot_count(dictionary) <= PN_METHOD_DICT_METHODS) return;
+    Oop methods = pn_slot(vm, dictionary, PN_METHOD_DICT_METHODS);
+    if (!oop_is_immediate(methods)) pn_guard(methods);
 }
 
 // The search stops at a class whose method dictionary is nil and puts that class into *unreadable.
@@ -47,9 +40,11 @@ static Oop lookup_from(WorkerVm *vm, Oop class_object, Ref selector, Oop *unread
     while (!oop_is_none(class_object) && !ref_same(ref_of(class_object), vm->nil)) {
         Oop dictionary = pn_slot(vm, class_object, PN_BEHAVIOR_METHOD_DICT);
         if (ref_same(ref_of(dictionary), vm->nil)) {
+            pn_guard(class_object);
             *unreadable = class_object;
             return PN_NO_OOP;
         }
+        guard_read(vm, class_object, dictionary);
         Oop method = pn_method_dict_at(vm, dictionary, selector);
         if (!oop_is_none(method)) return method;
         class_object = pn_slot(vm, class_object, PN_BEHAVIOR_SUPERCLASS);
