@@ -13,8 +13,8 @@
 typedef struct Jump {
     uint32_t offset; // in the buffer: it stands before this byte
     uint32_t label;
-    uint8_t base;    // short form: 176, 184 or 192
-    uint8_t size;    // 1, 2 or 4 bytes; 0 in an assembler still open
+    uint8_t base; // short form: 176, 184 or 192
+    uint8_t size; // 1, 2 or 4 bytes; 0 in an assembler still open
 } Jump;
 
 typedef struct Label {
@@ -24,14 +24,26 @@ typedef struct Label {
 } Label;
 
 // Growing arrays; capacity doubles.
-typedef struct Bytes { uint8_t *items; uint32_t count, capacity; } Bytes;
-typedef struct Jumps { Jump *items; uint32_t count, capacity; } Jumps;
-typedef struct Labels { Label *items; uint32_t count, capacity; } Labels;
-typedef struct Refs { Ref *items; uint32_t count, capacity; } Refs;
+typedef struct Bytes {
+    uint8_t *items;
+    uint32_t count, capacity;
+} Bytes;
+typedef struct Jumps {
+    Jump *items;
+    uint32_t count, capacity;
+} Jumps;
+typedef struct Labels {
+    Label *items;
+    uint32_t count, capacity;
+} Labels;
+typedef struct Refs {
+    Ref *items;
+    uint32_t count, capacity;
+} Refs;
 
 struct Asm {
     WorkerVm *vm;
-    Asm *parent; // NULL for a method
+    Asm *parent;               // NULL for a method
     uint32_t arguments, temps; // temps: all of them, as in the header
     bool has_primitive;
     bool has_open_block;
@@ -102,10 +114,8 @@ static bool is_read_only_kind(Oop o) {
     case PN_CLASS_BYTE_ARRAY:
     case PN_CLASS_BOXED_FLOAT:
     case PN_CLASS_LARGE_POSITIVE:
-    case PN_CLASS_LARGE_NEGATIVE:
-        return true;
-    default:
-        return false;
+    case PN_CLASS_LARGE_NEGATIVE: return true;
+    default: return false;
     }
 }
 
@@ -245,19 +255,21 @@ void pn_asm_store_global(Asm *a, Oop binding, bool pop) {
 
 // ---- Sends and returns --------------------------------------------------------------------------
 
-typedef struct SpecialSend { const char *selector; uint32_t arguments; } SpecialSend;
+typedef struct SpecialSend {
+    const char *selector;
+    uint32_t arguments;
+} SpecialSend;
 static const SpecialSend special_sends[32] = {
-    {"+", 1},      {"-", 1},         {"<", 1},      {">", 1},       {"<=", 1},     {">=", 1},
-    {"=", 1},      {"~=", 1},        {"*", 1},      {"/", 1},       {"\\\\", 1},   {"@", 1},
-    {"bitShift:", 1}, {"//", 1},     {"bitAnd:", 1}, {"bitOr:", 1}, {"at:", 1},    {"at:put:", 2},
-    {"size", 0},   {"next", 0},      {"nextPut:", 1}, {"atEnd", 0}, {"==", 1},     {"class", 0},
-    {"~~", 1},     {"value", 0},     {"value:", 1}, {"do:", 1},     {"new", 0},    {"new:", 1},
-    {"x", 0},      {"y", 0},
+    {"+", 1},       {"-", 1},      {"<", 1},     {">", 1},       {"<=", 1},    {">=", 1},        {"=", 1},
+    {"~=", 1},      {"*", 1},      {"/", 1},     {"\\\\", 1},    {"@", 1},     {"bitShift:", 1}, {"//", 1},
+    {"bitAnd:", 1}, {"bitOr:", 1}, {"at:", 1},   {"at:put:", 2}, {"size", 0},  {"next", 0},      {"nextPut:", 1},
+    {"atEnd", 0},   {"==", 1},     {"class", 0}, {"~~", 1},      {"value", 0}, {"value:", 1},    {"do:", 1},
+    {"new", 0},     {"new:", 1},   {"x", 0},     {"y", 0},
 };
 
 // The bytecode of a special send, or 0.
 static uint8_t special_send_bytecode(const char *selector, uint32_t arguments) {
-    for (uint8_t i = 0; i < PN_COUNT_OF(special_sends); i++) {
+    for (size_t i = 0; i < PN_COUNT_OF(special_sends); i++) {
         if (strcmp(special_sends[i].selector, selector) == 0 && special_sends[i].arguments == arguments)
             return (uint8_t)(96 + i);
     }

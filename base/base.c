@@ -99,8 +99,8 @@ static bool take_word(Word w, PnOptions *options) {
         const char *name;
         bool *option;
     } flags[] = {
-        {"verify", &options->verify},  {"copy-all", &options->copy_everything},
-        {"poison", &options->poison},  {"poison-dead", &options->poison_dead},
+        {"verify", &options->verify}, {"copy-all", &options->copy_everything},
+        {"poison", &options->poison}, {"poison-dead", &options->poison_dead},
         {"yield", &options->yield},
     };
     for (size_t i = 0; i < PN_COUNT_OF(flags); i++) {
@@ -151,9 +151,7 @@ static inline uint64_t hash_round(uint64_t lane, uint64_t word) {
     return rotate_left(lane + word * PRIME_2, 31) * PRIME_1;
 }
 
-static inline uint64_t hash_merge(uint64_t h, uint64_t lane) {
-    return (h ^ hash_round(0, lane)) * PRIME_1 + PRIME_4;
-}
+static inline uint64_t hash_merge(uint64_t h, uint64_t lane) { return (h ^ hash_round(0, lane)) * PRIME_1 + PRIME_4; }
 
 // Four lanes over as many stripes of 32 bytes as there are; *at is left behind the last.
 static uint64_t hash_stripes(const uint8_t **at, const uint8_t *end, uint64_t seed) {
@@ -163,7 +161,8 @@ static uint64_t hash_stripes(const uint8_t **at, const uint8_t *end, uint64_t se
         for (int i = 0; i < 4; i++) lane[i] = hash_round(lane[i], read_64(p + 8 * i));
     }
     *at = p;
-    uint64_t h = rotate_left(lane[0], 1) + rotate_left(lane[1], 7) + rotate_left(lane[2], 12) + rotate_left(lane[3], 18);
+    uint64_t h = rotate_left(lane[0], 1) + rotate_left(lane[1], 7) + rotate_left(lane[2], 12) +
+                 rotate_left(lane[3], 18);
     for (int i = 0; i < 4; i++) h = hash_merge(h, lane[i]);
     return h;
 }

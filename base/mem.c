@@ -1,7 +1,7 @@
 // base/mem.c: the one allocator interface for memory outside the object heap.
 //
-// Chosen when building (`make MALLOC=`): mimalloc, jemalloc, or the C library's, which sanitizers and valgrind can watch.
-// Called by everybody, from any thread; memory may be freed on another thread than the one that took it.
+// Chosen when building (`make MALLOC=`): mimalloc, jemalloc, or the C library's, which sanitizers and valgrind can
+// watch. Called by everybody, from any thread; memory may be freed on another thread than the one that took it.
 #include "base/base.h"
 
 #if defined(PN_MALLOC_MIMALLOC)
@@ -37,7 +37,9 @@ void pn_mem_free(void *memory) {
 
 void *pn_mem_alloc(size_t bytes) { return malloc(bytes != 0 ? bytes : 1); }
 void *pn_mem_alloc_zeroed(size_t bytes) { return calloc(1, bytes != 0 ? bytes : 1); }
-void *pn_mem_alloc_aligned(size_t bytes, size_t alignment) { return aligned_alloc(alignment, pn_round_up(bytes, alignment)); }
+void *pn_mem_alloc_aligned(size_t bytes, size_t alignment) {
+    return aligned_alloc(alignment, pn_round_up(bytes, alignment));
+}
 void *pn_mem_realloc(void *memory, size_t bytes) { return realloc(memory, bytes != 0 ? bytes : 1); }
 void pn_mem_free(void *memory) { free(memory); }
 

@@ -69,9 +69,19 @@ bool pn_young_reserve(WorkerVm *vm, size_t bytes) {
 
 // ---- Objects --------------------------------------------------------------------------------------------------------
 
+// A code object begins with a header that counts no literals: it can be walked from the start (O3).
+static void fill_raw(Oop o, uint32_t format, size_t slots) {
+    for (size_t i = 0; i < slots; i++) oop_init_slot(o, i, PN_NO_REF);
+    if (format >= PN_FMT_CODE && slots > 0) oop_init_slot(o, 0, ref_from_int(0));
+}
+
 static inline void fill(const WorkerVm *vm, Oop o, uint32_t format, size_t slots) {
-    Ref value = format <= PN_FMT_LAST_POINTERS ? vm->nil : PN_NO_REF;
-    for (size_t i = 0; i < slots; i++) oop_init_slot(o, i, value);
+    if (PN_UNLIKELY(format > PN_FMT_LAST_POINTERS)) {
+        fill_raw(o, format, slots);
+        return;
+    }
+    Ref nil = vm->nil;
+    for (size_t i = 0; i < slots; i++) oop_init_slot(o, i, nil);
 }
 
 // Eden has room.

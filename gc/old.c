@@ -26,8 +26,11 @@ static void mark_stored(WorkerVm *vm, Oop object, Ref new_value) {
     pn_gc_mark_slot(&m, &new_value);
 }
 
-// Before main: the same for all workers, and never changed again.
-__attribute__((constructor)) static void install_barrier(void) { pn_mark_barrier = mark_stored; }
+// What heap/ calls. Before main: the same for all workers, and never changed again.
+__attribute__((constructor)) static void install_in_heap(void) {
+    pn_mark_barrier = mark_stored;
+    pn_gc_release = pn_gc_free;
+}
 
 static void switch_barrier(WorkerVm *vm, bool on) {
     vm->store_mask = on ? PN_STORE_MASK_MARKING : PN_STORE_MASK;
@@ -87,7 +90,8 @@ static void finish_weak(Marker *m) {
 
 // ---- End of marking ----------------------------------------------------------------------------------------------------
 
-// Give back the indices of own classes that nothing kept. Sites and caches of the worker's own world may still know them.
+// Give back the indices of own classes that nothing kept. Sites and caches of the worker's world may still know them, where
+// they belong to its private code.
 static void drop_dead_classes(Marker *m) {
     WorkerMore *more = m->vm->more;
     size_t left = 0, count = more->own_index_count;
@@ -99,7 +103,7 @@ static void drop_dead_classes(Marker *m) {
             pn_indices_give(&index, 1);
     }
     more->own_index_count = left;
-    if (left == count || more->own_world == NULL) return;
+    if (left == count || (more->own_world == NULL && more->codes == NULL)) return;
     bool had_changed = more->behavior_changed;
     pn_behavior_changed(m->vm);
     more->behavior_changed = had_changed;

@@ -20,8 +20,8 @@ _Atomic(uint32_t) pn_index_epoch;
 
 static _Atomic(uint32_t) next_index = PN_FIRST_RUN_INDEX; // PN_INDEX_COUNT: none left that was never used
 
-// Indices that came back. They are used again only when all others are gone; then all that wait become available at once, and
-// the epoch tells the lookup caches.
+// Indices that came back. They are used again only when all others are gone; then all that wait become available at
+// once, and the epoch tells the lookup caches.
 static pthread_mutex_t reuse_mutex = PTHREAD_MUTEX_INITIALIZER;
 static uint64_t waiting[PN_INDEX_COUNT / 64];   // under reuse_mutex, one bit for each index
 static uint64_t available[PN_INDEX_COUNT / 64]; // under reuse_mutex

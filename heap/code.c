@@ -1,15 +1,16 @@
 // heap/code.c: Code records, the memory of private bytecodes, and worlds with their site words.
 //
-// Owns: the region of the layers' Code records (filled once each, by whichever worker comes first); each worker's private
-// Codes and the extents of the window that hold their bytecodes; companions (the memory of site words) and world ids.
-// Called by lookup and block activation, by freeze, by whoever changes behaviour.
-// Invariants: C1-C4 (heap/code.h), H9 (slot_limit).
+// Owns: the region of the layers' Code records (filled once each, by whichever worker comes first); each worker's
+// private Codes and the extents of the window that hold their bytecodes; companions (the memory of site words) and
+// world ids. Called by lookup and block activation, by freeze, by whoever changes behaviour. Invariants: C1-C4
+// (heap/code.h), H9 (slot_limit).
 //
-// Note [Layer records]. The record of a layer's code object lies at four times its distance from the beginning of the layers'
-// code, rounded up to 128. No two objects share one, since none is shorter than 32 bytes; damaged ones are refused.
+// Note [Layer records]. The record of a layer's code object lies at four times its distance from the beginning of the
+// layers' code, rounded up to 128. No two objects share one, since none is shorter than 32 bytes; damaged ones are
+// refused.
 //
-// Note [Last byte of an extent]. The site word of a pc lies at 8 * pc, and the pc after a send at the end of the last code
-// would belong to the next extent, perhaps another worker's. So the last byte of an extent stays unused.
+// Note [Last byte of an extent]. The site word of a pc lies at 8 * pc, and the pc after a send at the end of the last
+// code would belong to the next extent, perhaps another worker's. So the last byte of an extent stays unused.
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -29,8 +30,17 @@
 #define PN_MOST_BLOCKS_SCANNED 4096
 
 enum { // bytecodes that matter here
-    BC_EXTEND_A = 224, BC_EXTEND_B = 225, BC_PUSH_INST = 226, BC_JUMP = 237, BC_JUMP_TRUE = 238, BC_JUMP_FALSE = 239,
-    BC_POP_INTO_INST = 240, BC_STORE_INST = 243, BC_STORE_TEMP = 245, BC_CALL_PRIMITIVE = 248, BC_PUSH_CLOSURE = 249,
+    BC_EXTEND_A = 224,
+    BC_EXTEND_B = 225,
+    BC_PUSH_INST = 226,
+    BC_JUMP = 237,
+    BC_JUMP_TRUE = 238,
+    BC_JUMP_FALSE = 239,
+    BC_POP_INTO_INST = 240,
+    BC_STORE_INST = 243,
+    BC_STORE_TEMP = 245,
+    BC_CALL_PRIMITIVE = 248,
+    BC_PUSH_CLOSURE = 249,
 };
 
 typedef struct CodeEntry {
@@ -68,8 +78,8 @@ PnStatus pn_code_init(PnError *error) {
 }
 
 // ---- Reading bytecodes --------------------------------------------------------------------------
-// Only as much as is needed for the highest slot of the receiver that code touches, in itself and in blocks that it makes.
-// What lies behind the last instruction that can be reached (a method's trailer) is not looked at.
+// Only as much as is needed for the highest slot of the receiver that code touches, in itself and in blocks that it
+// makes. What lies behind the last instruction that can be reached (a method's trailer) is not looked at.
 
 typedef struct SlotScan {
     WorkerVm *vm;
@@ -260,6 +270,11 @@ static Code *code_of_layer_object(WorkerVm *vm, Oop code_object) {
     return c;
 }
 
+bool pn_code_is_layer_record(const Code *c) {
+    uint64_t at = (uint64_t)((uintptr_t)c - (uintptr_t)layer_records);
+    return at < PN_LAYER_CODE_BYTES * 4 && at % PN_RECORD_BYTES == 0 && record_is_ready(c);
+}
+
 void pn_code_forget_layer(const Layer *layer) {
     if (layer->code.bytes == 0) return;
     size_t bytes = pn_round_up(layer->code.bytes * 4 + PN_RECORD_BYTES / 2, PN_PAGE);
@@ -371,8 +386,8 @@ Code *pn_code_for(WorkerVm *vm, Oop code_object) {
     return PN_LIKELY(c != NULL) ? c : make_private_code(vm, code_object);
 }
 
-// The site words of an extent read 0 again, for the next who gets its addresses. Below some pages writing is cheaper than
-// asking the system, which interrupts other cores.
+// The site words of an extent read 0 again, for the next who gets its addresses. Below some pages writing is cheaper
+// than asking the system, which interrupts other cores.
 static void clear_sites(const World *world, const struct CodeExtent *e) {
     if (world == NULL || world->companion == NULL) return;
     uint8_t *words = (uint8_t *)(world->site_base + 8 * e->start);

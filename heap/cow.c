@@ -58,7 +58,7 @@ bool pn_copy_is_faithful(Oop original, Oop copy) {
 
 // A class: superclass, dictionary and format are where they belong. An object that only looks like one is told apart by its
 // dictionary or, where that is nil, by its place in the class table.
-bool pn_is_class(WorkerVm *vm, Oop o) {
+bool pn_has_class_shape(WorkerVm *vm, Oop o) {
     if (oop_slot_count(o) <= PN_BEHAVIOR_FORMAT || !ref_is_int(oop_slot(o, PN_BEHAVIOR_FORMAT))) return false;
     Ref dictionary = oop_slot(o, PN_BEHAVIOR_METHOD_DICT);
     if (ref_is_immediate(dictionary) || ref_is_immediate(oop_slot(o, PN_BEHAVIOR_SUPERCLASS))) return false;
@@ -70,7 +70,7 @@ bool pn_is_class(WorkerVm *vm, Oop o) {
 
 static bool is_behavior(WorkerVm *vm, Oop o) {
     if (!oop_is_pointers(o)) return false;
-    return oop_class_index(o) == PN_CLASS_METHOD_DICTIONARY || pn_is_class(vm, o);
+    return oop_class_index(o) == PN_CLASS_METHOD_DICTIONARY || pn_has_class_shape(vm, o);
 }
 
 // The header of o's copy: no bit that is the layer's or the collector's, immutable only by the user's wish; without count.
@@ -146,16 +146,16 @@ static bool copy_shared(WorkerVm *vm, Oop *o) {
 }
 
 PnAccess pn_make_writable(WorkerVm *vm, Oop *o) {
-    if (oop_is_immediate(*o)) return PN_READ_ONLY;
     *o = pn_current(vm, ref_of(*o));
+    if (oop_is_immediate(*o)) return PN_READ_ONLY;
     if (!hdr_is_immutable(oop_header(*o))) return PN_WRITABLE;
     if (pn_is_read_only(vm, *o)) return PN_READ_ONLY;
     return copy_shared(vm, o) ? PN_WRITABLE : PN_OUT_OF_MEMORY;
 }
 
 PnAccess pn_make_private(WorkerVm *vm, Oop *o) {
-    if (oop_is_immediate(*o)) return PN_READ_ONLY;
     *o = pn_current(vm, ref_of(*o));
+    if (oop_is_immediate(*o)) return PN_READ_ONLY;
     if (!pn_address_is_shared(o->bits)) return PN_WRITABLE;
     if (pn_is_never_copied(*o)) return PN_READ_ONLY;
     return copy_shared(vm, o) ? PN_WRITABLE : PN_OUT_OF_MEMORY;

@@ -11,12 +11,17 @@ Oop pn_current(WorkerVm *vm, Ref r);
 // Make sure that the next pn_overlay_enter succeeds. False: no memory.
 bool pn_overlay_reserve(WorkerVm *vm);
 
+// ---- symbol.c -----------------------------------------------------------------------------------
+
+// Walk the layers whose symbols have joined (verifier): first call with NULL. None of them may leave meanwhile.
+const Layer *pn_symbols_next_joined(const Layer *layer);
+
 // ---- cow.c --------------------------------------------------------------------------------------
 
 // H6: whether copy has hash, class, format and size of original, as it must at the moment of the copy.
 bool pn_copy_is_faithful(Oop original, Oop copy);
 // Whether o, a pointer object in hand, is a class (or metaclass) as far as the machine is concerned.
-bool pn_is_class(WorkerVm *vm, Oop o);
+bool pn_has_class_shape(WorkerVm *vm, Oop o);
 #define PN_POISON_BODY UINT64_C(0x5050505050505057) // what poison mode writes over an original; tag 7: no value at all
 
 // ---- old_space.c --------------------------------------------------------------------------------
@@ -41,6 +46,8 @@ PnStatus pn_code_init(PnError *error);
 
 // The Code records of a layer that is being unmapped read 0 again.
 void pn_code_forget_layer(const Layer *layer);
+// Whether c, any address, is the filled Code record of a layer's code object (verifier).
+bool pn_code_is_layer_record(const Code *c);
 size_t pn_code_bytes(const WorkerVm *vm); // memory of a worker's private Codes
 
 // Codes for vm->prim_error, as interp/interp.h has them.

@@ -1,13 +1,13 @@
 // heap/layer.c: layers in memory: made, published, counted, unmapped.
 //
 // Owns: the memfd and window addresses of a layer. A draft is written through a mapping elsewhere; what appears in the
-// window is mapped readable from the start, so no page ever changes its protection. Layers of files are mapped by image/, which
-// fills the same struct; from then on they are counted and unmapped here.
-// Called by freeze, by image/, and for counts by everybody. A draft belongs to one thread; counts are for any.
-// Invariants: H1 (heap/heap.h), W1, W2 (heap/window.h).
+// window is mapped readable from the start, so no page ever changes its protection. Layers of files are mapped by
+// image/, which fills the same struct; from then on they are counted and unmapped here. Called by freeze, by image/,
+// and for counts by everybody. A draft belongs to one thread; counts are for any. Invariants: H1 (heap/heap.h), W1, W2
+// (heap/window.h).
 //
-// Note [Bridges]. Each segment ends with the 16 bytes that end a segment of a Spur image file: how far it is to the next
-// segment, and that one's size. So the memory of a layer is what an image file of it holds.
+// Note [Bridges]. Each segment ends with the 16 bytes that end a segment of a Spur image file: how far it is to the
+// next segment, and that one's size. So the memory of a layer is what an image file of it holds.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -37,13 +37,16 @@ void pn_filter_free(Filter *f) {
 
 static size_t mapped_bytes(const Segment *s) { return pn_round_up(s->bytes + PN_BRIDGE_BYTES, PN_PAGE); }
 
-static size_t layer_file_bytes(const Layer *layer) { return mapped_bytes(&layer->objects) + mapped_bytes(&layer->code); }
+static size_t layer_file_bytes(const Layer *layer) {
+    return mapped_bytes(&layer->objects) + mapped_bytes(&layer->code);
+}
 
 static PnStatus take_addresses(Layer *layer, PnError *error) {
     layer->objects.start = pn_window_take(PN_PART_OBJECTS, 0, mapped_bytes(&layer->objects));
     layer->code.start = pn_window_take(PN_PART_CODE, 0, mapped_bytes(&layer->code));
     if (layer->objects.start != 0 && layer->code.start != 0) return PN_OK;
-    return pn_error(error, PN_LIMIT, 0, "the shared window has no room for a layer of %zu bytes of objects and %zu of code",
+    return pn_error(error, PN_LIMIT, 0,
+                    "the shared window has no room for a layer of %zu bytes of objects and %zu of code",
                     layer->objects.bytes, layer->code.bytes);
 }
 
@@ -59,8 +62,7 @@ static PnStatus make_file(Layer *layer, PnError *error) {
 
 static PnStatus map_writable(LayerDraft *draft, PnError *error) {
     const Layer *layer = draft->layer;
-    void *memory = mmap(NULL, layer_file_bytes(layer), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE,
-                        layer->fd, 0);
+    void *memory = mmap(NULL, layer_file_bytes(layer), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, layer->fd, 0);
     if (memory == MAP_FAILED) return pn_error(error, PN_NO_MEMORY, 0, "cannot map a new layer: %s", strerror(errno));
     draft->objects = memory;
     draft->code = draft->objects + layer->file_offset[1];
@@ -138,14 +140,16 @@ static void unload_layer(Layer *layer) {
 // ---- Publishing ---------------------------------------------------------------------------------
 
 static void write_bridge(uint8_t *segment_end, uint64_t gap_bytes, uint64_t next_bytes) {
-    uint64_t words[2] = {gap_bytes != 0 ? UINT64_C(0xFF) << PN_HDR_SLOTS_SHIFT | gap_bytes / 8 : PN_SHORT_BRIDGE, next_bytes};
+    uint64_t words[2] = {gap_bytes != 0 ? UINT64_C(0xFF) << PN_HDR_SLOTS_SHIFT | gap_bytes / 8 : PN_SHORT_BRIDGE,
+                         next_bytes};
     memcpy(segment_end, words, sizeof words);
 }
 
 static void write_bridges(const LayerDraft *draft) {
     const Layer *layer = draft->layer;
     uint64_t objects_end = layer->objects.start + layer->objects.bytes + PN_BRIDGE_BYTES;
-    write_bridge(draft->objects + layer->objects.bytes, layer->code.start - objects_end, layer->code.bytes + PN_BRIDGE_BYTES);
+    write_bridge(draft->objects + layer->objects.bytes, layer->code.start - objects_end,
+                 layer->code.bytes + PN_BRIDGE_BYTES);
     write_bridge(draft->code + layer->code.bytes, 0, 0);
 }
 

@@ -4,15 +4,16 @@
 // have joined. A lookup asks the run-time table first, without any lock, then the layers. Any thread.
 // Invariants: H8 (heap/heap.h).
 //
-// Note [Symbol region]. A memfd mapped twice, readable in the window and writable elsewhere. A symbol is a ByteSymbol with
-// the three bits that say immutable, read-only by the user's wish, deeply read-only. It is preceded by a free chunk of 16
-// bytes whose slot is the next symbol of the same bucket: so the region can be walked like a segment, and the table's chains
-// need no memory elsewhere. Room is taken with one atomic addition, filled, entered in its bucket, and only then the first
-// word of the link chunk is written: what a walker meets is complete, and is in the table or a free chunk.
+// Note [Symbol region]. A memfd mapped twice, readable in the window and writable elsewhere. A symbol is a ByteSymbol
+// with the three bits that say immutable, read-only by the user's wish, deeply read-only. It is preceded by a free
+// chunk of 16 bytes whose slot is the next symbol of the same bucket: so the region can be walked like a segment, and
+// the table's chains need no memory elsewhere. Room is taken with one atomic addition, filled, entered in its bucket,
+// and only then the first word of the link chunk is written: what a walker meets is complete, and is in the table or a
+// free chunk.
 //
-// Note [Joining]. Whoever makes a symbol, or looks into the frozen tables, holds joined_lock for reading; a layer that joins
-// or leaves holds it for writing. So no spelling can be made while a layer that brings it along joins, and no layer
-// goes away under a reader.
+// Note [Joining]. Whoever makes a symbol, or looks into the frozen tables, holds joined_lock for reading; a layer that
+// joins or leaves holds it for writing. So no spelling can be made while a layer that brings it along joins, and no
+// layer goes away under a reader.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>
@@ -89,7 +90,9 @@ static Ref find_made(const Spelling *s) { return find_in_chain(newest_in_bucket(
 // ---- Making one ---------------------------------------------------------------------------------
 
 // Where the window address lies in the writable mapping.
-static uint64_t *writable_at(uint64_t address) { return (uint64_t *)(void *)(region.writable + (address - PN_SYMBOLS)); }
+static uint64_t *writable_at(uint64_t address) {
+    return (uint64_t *)(void *)(region.writable + (address - PN_SYMBOLS));
+}
 
 static bool back_region(uint64_t end) {
     if (PN_LIKELY(end <= atomic_load_explicit(&region.xbacked, memory_order_acquire))) return true;
@@ -132,7 +135,8 @@ static Ref write_symbol(uint64_t chunk, const Spelling *s) {
     return (Ref){at};
 }
 
-// Put the symbol in front of its bucket, unless another thread has made the same since `seen` was the newest: then answer that.
+// Put the symbol in front of its bucket, unless another thread has made the same since `seen` was the newest: then
+// answer that.
 static Ref enter_in_bucket(Ref symbol, uint64_t chunk, Ref seen, const Spelling *s) {
     for (;;) {
         writable_at(chunk)[1] = seen.bits;
@@ -249,6 +253,13 @@ void pn_symbols_leave(Layer *layer) {
     Layer **link = joined_link(layer);
     if (*link != NULL) *link = layer->next_joined;
     pthread_rwlock_unlock(&joined_lock);
+}
+
+const Layer *pn_symbols_next_joined(const Layer *layer) {
+    pthread_rwlock_rdlock(&joined_lock);
+    const Layer *next = layer == NULL ? joined : layer->next_joined;
+    pthread_rwlock_unlock(&joined_lock);
+    return next;
 }
 
 // ---- Interning ----------------------------------------------------------------------------------

@@ -49,7 +49,8 @@ const Extent *pn_verify_object(const Verify *v, uint64_t address) {
 
 // The rule that says that memory of this kind can be walked.
 static const char *const walking_rules[] = {
-    [EXTENT_LAYER] = "O1", [EXTENT_SYMBOLS] = "O1", [EXTENT_OLD] = "G3", [EXTENT_YOUNG] = "G4"};
+    [EXTENT_LAYER] = "O1", [EXTENT_JOINED] = "O1", [EXTENT_SYMBOLS] = "O1", [EXTENT_OLD] = "G3", [EXTENT_YOUNG] = "G4",
+};
 
 // Go over the object at p; answers where the next one begins, NULL after a failure.
 static uint64_t *walk_one(Verify *v, Extent *e, uint64_t *p, const uint64_t *end) {
@@ -99,7 +100,7 @@ static Extent *new_extent(Verify *v) {
     return &v->extents[v->count++];
 }
 
-bool pn_verify_add(Verify *v, ExtentKind kind, Layer *layer, uint64_t start, uint64_t end) {
+bool pn_verify_add(Verify *v, ExtentKind kind, const Layer *layer, uint64_t start, uint64_t end) {
     if (start % 8 != 0 || end % 8 != 0 || end < start)
         return pn_verify_fails(v, "O1", "objects from %p to %p", (void *)(uintptr_t)start, (void *)(uintptr_t)end);
     if (start == end) return true;
@@ -110,11 +111,17 @@ bool pn_verify_add(Verify *v, ExtentKind kind, Layer *layer, uint64_t start, uin
     return kind == EXTENT_SYMBOLS ? walk_symbols(v, e) : walk_all(v, e);
 }
 
+static bool add_segments(Verify *v, ExtentKind kind, const Layer *l) {
+    return pn_verify_add(v, kind, l, l->objects.start, l->objects.start + l->objects.bytes) &&
+           pn_verify_add(v, kind, l, l->code.start, l->code.start + l->code.bytes);
+}
+
 static bool add_layers(Verify *v) {
-    for (Layer *l = v->vm->layer; l != NULL; l = l->parent) {
-        if (!pn_verify_add(v, EXTENT_LAYER, l, l->objects.start, l->objects.start + l->objects.bytes)) return false;
-        if (!pn_verify_add(v, EXTENT_LAYER, l, l->code.start, l->code.start + l->code.bytes)) return false;
-    }
+    for (const Layer *l = v->vm->layer; l != NULL; l = l->parent)
+        if (!add_segments(v, EXTENT_LAYER, l)) return false;
+    if (v->vm->layer != NULL) return true;
+    for (const Layer *l = pn_symbols_next_joined(NULL); l != NULL; l = pn_symbols_next_joined(l))
+        if (!add_segments(v, EXTENT_JOINED, l)) return false;
     return true;
 }
 
@@ -169,7 +176,9 @@ bool pn_verify_each(Verify *v, bool (*wanted)(const Extent *e), VerifyObject che
 VerifyRef pn_verify_ref(const Verify *v, Ref r) {
     uint64_t tag = r.bits & PN_TAG_MASK;
     if (tag != 0) return (VerifyRef){.is_value = tag == PN_TAG_INT || tag == PN_TAG_CHAR || tag == PN_TAG_FLOAT};
-    return (VerifyRef){.is_value = !ref_is_none(r), .is_object = true, .target = pn_verify_object(v, r.bits)};
+    const Extent *target = pn_verify_object(v, r.bits);
+    if (target != NULL && target->kind == EXTENT_JOINED && oop_class_index(ref_raw(r)) != PN_CLASS_BYTE_SYMBOL) target = NULL;
+    return (VerifyRef){.is_value = !ref_is_none(r), .is_object = true, .target = target};
 }
 
 bool pn_verify_is_poisoned(const Extent *e, Oop o) {

@@ -7,13 +7,14 @@
 
 #include "heap/heap_int.h"
 
-typedef enum ExtentKind { EXTENT_LAYER, EXTENT_SYMBOLS, EXTENT_OLD, EXTENT_YOUNG } ExtentKind;
+// EXTENT_JOINED: a layer that a worker without layers (thawed, or building a base) uses for its symbols, nothing else.
+typedef enum ExtentKind { EXTENT_LAYER, EXTENT_JOINED, EXTENT_SYMBOLS, EXTENT_OLD, EXTENT_YOUNG } ExtentKind;
 
 // A range of memory filled with objects.
 typedef struct Extent {
     uint64_t start, end;
     uint64_t *heads; // one bit for each word: set where the header of an object lies that is no free chunk
-    Layer *layer;    // of EXTENT_LAYER
+    const Layer *layer; // of EXTENT_LAYER
     ExtentKind kind;
 } Extent;
 
@@ -31,7 +32,7 @@ const Extent *pn_verify_extent(const Verify *v, uint64_t address);
 // The extent of the object that address is the header of, or NULL if no object is there.
 const Extent *pn_verify_object(const Verify *v, uint64_t address);
 // Add the objects between start and end to the map; fails if they cannot be walked.
-bool pn_verify_add(Verify *v, ExtentKind kind, Layer *layer, uint64_t start, uint64_t end);
+bool pn_verify_add(Verify *v, ExtentKind kind, const Layer *layer, uint64_t start, uint64_t end);
 
 static inline bool extent_is_private(const Extent *e) { return e->kind == EXTENT_OLD || e->kind == EXTENT_YOUNG; }
 static inline bool extent_is_shared(const Extent *e) { return !extent_is_private(e); }

@@ -201,7 +201,7 @@ static bool verify_layer_header(Verify *v, const Extent *e, Oop o) {
     if (h & (PN_HDR_MARKED | PN_HDR_PINNED)) wrong = "is marked or pinned";
     if (hdr_class_index(h) == PN_CLASS_FORWARDED) wrong = "is a forwarder";
     if (!is_hidden(hdr_class_index(h)) && pn_class_shapes[hdr_class_index(h)] == 0) wrong = "has a class nobody knows";
-    bool may_lack_hash = oop_is_code(o) || pn_verify_is_poisoned(e, o) || (oop_is_pointers(o) && pn_is_class(v->vm, o));
+    bool may_lack_hash = oop_is_code(o) || pn_verify_is_poisoned(e, o) || (oop_is_pointers(o) && pn_has_class_shape(v->vm, o));
     if (hdr_hash(h) == 0 && !may_lack_hash) wrong = "has no identity hash";
     if (wrong == NULL) return true;
     return pn_verify_fails(v, "L1", "%#lx in layer %u, header %016lx, %s", (unsigned long)o.bits, e->layer->depth,

@@ -5,6 +5,7 @@
 
 static bool is_old(const Extent *e) { return e->kind == EXTENT_OLD; }
 static bool is_young(const Extent *e) { return e->kind == EXTENT_YOUNG; }
+static bool is_code_segment(const Extent *e) { return e->kind == EXTENT_LAYER && e->start == e->layer->code.start; }
 static bool is_private(const Extent *e) { return extent_is_private(e); }
 
 // ---- Y1, Y2, G4: the young block --------------------------------------------------------------------
@@ -146,7 +147,7 @@ static bool verify_remembered(Verify *v) {
 static bool verify_old_object(Verify *v, const Extent *e, Oop o) {
     (void)e;
     uint64_t h = oop_header(o);
-    if ((h & PN_HDR_MARKED) && v->vm->old->birth_bits == 0 && !v->vm->old->is_sweeping)
+    if ((h & PN_HDR_MARKED) && v->vm->old->birth_bits == 0)
         return pn_verify_fails(v, "G3", "the old object %#lx is marked", (unsigned long)o.bits);
     if (h & PN_HDR_REMEMBERED) return true;
     size_t slots = pn_value_slots(o);
@@ -167,6 +168,77 @@ static bool verify_copies_are_old(Verify *v) {
 
 static bool verify_generations(Verify *v) {
     return pn_verify_each(v, is_old, verify_old_object) && verify_copies_are_old(v);
+}
+
+// ---- C1-C4: Code records, site words --------------------------------------------------------------------
+
+// Whether code is the address of a Code record that this worker may run.
+static bool code_is_known(const WorkerVm *vm, const Code *code) {
+    for (const Code *c = vm->more == NULL ? NULL : vm->more->codes; c != NULL; c = c->next)
+        if (c == code) return true;
+    return pn_code_is_layer_record(code) && pn_layer_of(vm->layer, code->method.bits) != NULL;
+}
+
+static bool bytecodes_are_in_place(const Code *code) {
+    uint64_t at = (uint64_t)(uintptr_t)code->bytecodes;
+    return at - PN_CODE_AREA < PN_CODE_AREA_BYTES && code->bytecode_count <= PN_CODE_AREA + PN_CODE_AREA_BYTES - at;
+}
+
+static bool verify_code(Verify *v, const Code *code) {
+    if ((uintptr_t)code % sizeof(Code) != 0 || !bytecodes_are_in_place(code))
+        return pn_verify_fails(v, "C1", "Code %p has its bytecodes at %p", (const void *)code, (const void *)code->bytecodes);
+    if (!verify_value(v, code->method, "method of Code", 0, (uint64_t)(uintptr_t)code)) return false;
+    if (!verify_root(v, code->selector, "selector of Code", 0)) return false;
+    Oop method = ref_raw(code->method);
+    bool is_code = !oop_is_immediate(method) && oop_is_code(method);
+    if (is_code && code->literals == oop_slots(method) + 1) return true;
+    return pn_verify_fails(v, "C2", "Code %p of %#lx has its literals at %p", (const void *)code, (unsigned long)method.bits,
+                           (void *)code->literals);
+}
+
+static bool verify_codes(Verify *v) {
+    for (const Code *c = v->vm->more == NULL ? NULL : v->vm->more->codes; c != NULL; c = c->next)
+        if (!verify_code(v, c)) return false;
+    return true;
+}
+
+// A site word of the worker's world, at the pc after a send. Other workers of a layer's world may be writing it: once.
+static bool verify_site(Verify *v, const World *world, const uint8_t *pc) {
+    uint64_t word = __atomic_load_n((const uint64_t *)(world->site_base + 8 * (uintptr_t)pc), __ATOMIC_ACQUIRE);
+    if (word == 0) return true;
+    uint64_t cell = (word & ~(uint64_t)PN_CLASS_KEY_MASK) >> 17;
+    const Code *code = code_of_cell((const PnCell *)(uintptr_t)cell);
+    uint32_t index = (uint32_t)word & PN_MAX_CLASS_INDEX;
+    bool is_entry = cell % sizeof(Code) == offsetof(Code, plain) || cell % sizeof(Code) == offsetof(Code, shared);
+    if (!is_entry || !code_is_known(v->vm, code) || ref_is_none(pn_class_table[index]))
+        return pn_verify_fails(v, "C3", "the site word of pc %p is %#lx: class %u, entry %#lx", (const void *)pc,
+                               (unsigned long)word, index, (unsigned long)cell);
+    bool is_layers = (uint64_t)(uintptr_t)pc - PN_LAYER_CODE <= PN_LAYER_CODE_BYTES && world->layer != NULL;
+    if (!is_layers || (code->owner == NULL && ref_is_shared(pn_class_table[index]))) return true;
+    return pn_verify_fails(v, "C4", "the site word of pc %p in a layer names class %u and Code %p, private ones",
+                           (const void *)pc, index, (const void *)code);
+}
+
+static bool verify_sites_between(Verify *v, const uint8_t *start, size_t count) {
+    const World *world = v->vm->world;
+    for (size_t i = 1; i <= count; i++)
+        if (!verify_site(v, world, start + i)) return false;
+    return true;
+}
+
+static bool verify_layer_sites(Verify *v, const Extent *e, Oop o) {
+    if (!oop_is_code(o)) return true;
+    size_t first = 8 * pn_value_slots(o), bytes = oop_byte_count(o);
+    (void)e;
+    return first >= bytes || verify_sites_between(v, oop_bytes(o) + first, bytes - first);
+}
+
+static bool verify_sites(Verify *v) {
+    const WorkerVm *vm = v->vm;
+    if (vm->world == NULL || vm->world->companion == NULL) return true;
+    for (const Code *c = vm->more == NULL ? NULL : vm->more->codes; c != NULL; c = c->next)
+        if (!verify_sites_between(v, c->bytecodes, c->bytecode_count)) return false;
+    return pn_verify_each(v, is_code_segment, verify_layer_sites);
 }
 
 // ---- S1-S5: the stack ----------------------------------------------------------------------------------
@@ -219,13 +291,6 @@ static bool verify_oldest_link(Verify *v, const StackChunk *c) {
     if (c->position == position) return true;
     return pn_verify_fails(v, "S5", "stack chunk %p counts %lu older links instead of %lu", (const void *)c,
                            (unsigned long)c->position, (unsigned long)position);
-}
-
-// Whether code is the address of a Code record that this worker may run.
-static bool code_is_known(const WorkerVm *vm, const Code *code) {
-    for (const Code *c = vm->more == NULL ? NULL : vm->more->codes; c != NULL; c = c->next)
-        if (c == code) return true;
-    return pn_code_is_of_layer(vm->layer, code);
 }
 
 static bool pc_is_in(const Code *code, const uint8_t *pc) {
@@ -333,33 +398,8 @@ static bool verify_receivers(Verify *v) {
     return true;
 }
 
-// ---- C1, C2: Code records ----------------------------------------------------------------------------------
-
-static bool bytecodes_are_in_place(const Code *code) {
-    uint64_t at = (uint64_t)(uintptr_t)code->bytecodes;
-    return at - PN_CODE_AREA < PN_CODE_AREA_BYTES && code->bytecode_count <= PN_CODE_AREA + PN_CODE_AREA_BYTES - at;
-}
-
-static bool verify_code(Verify *v, const Code *code) {
-    if ((uintptr_t)code % sizeof(Code) != 0 || !bytecodes_are_in_place(code))
-        return pn_verify_fails(v, "C1", "Code %p has its bytecodes at %p", (const void *)code, (const void *)code->bytecodes);
-    if (!verify_value(v, code->method, "method of Code", 0, (uint64_t)(uintptr_t)code)) return false;
-    if (!verify_root(v, code->selector, "selector of Code", 0)) return false;
-    Oop method = ref_raw(code->method);
-    bool is_code = !oop_is_immediate(method) && oop_is_code(method);
-    if (is_code && code->literals == oop_slots(method) + 1) return true;
-    return pn_verify_fails(v, "C2", "Code %p of %#lx has its literals at %p", (const void *)code, (unsigned long)method.bits,
-                           (void *)code->literals);
-}
-
-static bool verify_codes(Verify *v) {
-    for (const Code *c = v->vm->more == NULL ? NULL : v->vm->more->codes; c != NULL; c = c->next)
-        if (!verify_code(v, c)) return false;
-    return true;
-}
-
 const VerifyCheck pn_verify_worker_checks[] = {
     verify_store_test, verify_age_mark,    verify_private_references, verify_roots, verify_young_headers,
     verify_remembered, verify_generations, verify_codes,              verify_stack, verify_closures,
-    verify_trap,       verify_receivers,   NULL,
+    verify_trap,       verify_receivers,   verify_sites,              NULL,
 };

@@ -27,7 +27,8 @@ static uint64_t code_taken[PN_LAYER_CODE_BYTES / PN_WINDOW_GRANULE / 64];
 static uint64_t private_code_taken[PN_PRIVATE_CODE_BYTES / PN_PRIVATE_CODE_UNIT / 64];
 
 static pthread_mutex_t parts_mutex = PTHREAD_MUTEX_INITIALIZER;
-static PartMap parts[] = { // under parts_mutex
+static PartMap parts[] = {
+    // under parts_mutex
     [PN_PART_OBJECTS] = {PN_LAYER_OBJECTS, PN_WINDOW_GRANULE, 64 * PN_COUNT_OF(objects_taken), objects_taken, 0},
     [PN_PART_CODE] = {PN_LAYER_CODE, PN_WINDOW_GRANULE, 64 * PN_COUNT_OF(code_taken), code_taken, 0},
     [PN_PART_PRIVATE_CODE] = {PN_PRIVATE_CODE, PN_PRIVATE_CODE_UNIT, 64 * PN_COUNT_OF(private_code_taken),
@@ -112,16 +113,14 @@ void pn_window_give(PnWindowPart part, uint64_t address, size_t bytes) {
 }
 
 void *pn_zero_pages(size_t bytes, bool writable) {
-    void *pages = mmap(NULL, bytes, PROT_READ | (writable ? PROT_WRITE : 0), MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-                       -1, 0);
+    void *pages = mmap(NULL, bytes, PROT_READ | (writable ? PROT_WRITE : 0),
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     return pages != MAP_FAILED ? pages : NULL;
 }
 
 bool pn_reserve_file(int fd, uint64_t offset, uint64_t bytes) {
     int why;
-    do {
-        why = posix_fallocate(fd, (off_t)offset, (off_t)bytes);
-    } while (why == EINTR);
+    do { why = posix_fallocate(fd, (off_t)offset, (off_t)bytes); } while (why == EINTR);
     return why == 0;
 }
 
@@ -133,10 +132,11 @@ static PnStatus reserve_window(PnError *error) {
     if (got == wanted) return PN_OK;
     int why = got == MAP_FAILED ? errno : EEXIST;
     if (got != MAP_FAILED) munmap(got, PN_WINDOW_BYTES); // kernels before 4.17 take the address for a hint
-    return pn_error(error, PN_NO_MEMORY, 0,
-                    "cannot reserve %lu GiB of addresses at %p for the shared window: %s (is the address space limited? "
-                    "see ulimit -v)",
-                    (unsigned long)(PN_WINDOW_BYTES / PN_GIB), wanted, strerror(why));
+    return pn_error(
+        error, PN_NO_MEMORY, 0,
+        "cannot reserve %lu GiB of addresses at %p for the shared window: %s (is the address space limited? "
+        "see ulimit -v)",
+        (unsigned long)(PN_WINDOW_BYTES / PN_GIB), wanted, strerror(why));
 }
 
 // W2: private bytecodes are written by their only owner, at their window address.

@@ -147,8 +147,8 @@ static bool format_fits_slots(uint32_t format, size_t slots) {
 static bool conforms(uint32_t shape, uint32_t format, size_t slots) {
     uint32_t kind = class_format_kind((int64_t)shape - 1), named = class_format_slots((int64_t)shape - 1);
     switch (kind) {
-    case PN_FMT_EMPTY: return format == PN_FMT_EMPTY && slots == 0;
-    case PN_FMT_FIXED: return format == PN_FMT_FIXED && slots == named;
+    case PN_FMT_EMPTY:
+    case PN_FMT_FIXED: return format <= PN_FMT_FIXED && slots == named;
     case PN_FMT_EPHEMERON: return (format == PN_FMT_EPHEMERON || format == PN_FMT_FIXED) && slots >= named;
     case PN_FMT_ARRAY:
     case PN_FMT_FIXED_ARRAY:

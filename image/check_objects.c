@@ -32,6 +32,7 @@ static PnStatus check_references(ImageCheck *c, Oop o, size_t count) {
 // ---- Code -----------------------------------------------------------------------------------------------------------
 
 #define BYTECODE_CALL_PRIMITIVE 248
+#define LEAST_CODE_SLOTS 3 // so that no two Code records share an address (heap/code.c, Note [Layer records])
 
 static PnStatus check_bytecodes(ImageCheck *c, Oop o, int64_t header) {
     size_t start = 8 * (1 + (size_t)code_header_literals(header)), end = oop_byte_count(o);
@@ -53,6 +54,7 @@ static PnStatus check_code(ImageCheck *c, Oop o) {
     if (!ref_is_int(first)) return slot_failed(c, o, 0, "the header of compiled code is no SmallInteger");
     int64_t header = ref_int(first);
     size_t literals = code_header_literals(header);
+    if (oop_slot_count(o) < LEAST_CODE_SLOTS) return object_failed(c, o, "compiled code that is too short");
     if (literals >= oop_slot_count(o)) return slot_failed(c, o, 0, "more literals than compiled code has slots");
     if (!code_header_is_sista(header)) return slot_failed(c, o, 0, "compiled code that is not Sista V1");
     if (code_header_args(header) > code_header_temps(header)) return slot_failed(c, o, 0, "more arguments than temps");

@@ -346,15 +346,17 @@ static bool is_key(ImageCheck *c, uint64_t bits) {
 
 static PnStatus check_overlay_pair(ImageCheck *c, const Overlay *overlay, const Filter *filter, const uint64_t *pair) {
     if (!is_key(c, pair[0])) return entry_failed(c, pair, "a key of the overlay is no object of an ancestor", pair[0]);
-    if (!pn_check_is_own(c, pair[1]) || !pn_check_is_reference(c, pair[1]))
-        return entry_failed(c, pair + 1, "a value of the overlay is no object of the file", pair[1]);
+    if (!pn_check_is_reference(c, pair[1]))
+        return entry_failed(c, pair + 1, "a value of the overlay is no reference", pair[1]);
+    if (!ref_is_none(pn_overlay_get(overlay, (Ref){pair[1]})))
+        return entry_failed(c, pair + 1, "a value of the overlay is a key as well", pair[1]);
     if (pn_overlay_get(overlay, (Ref){pair[0]}).bits != pair[1])
         return entry_failed(c, pair, "a key of the overlay where it would not be found", pair[0]);
     if (!filter_may_hold(filter, pair[0])) return entry_failed(c, pair, "the filter lacks a key of the overlay", pair[0]);
     return PN_OK;
 }
 
-// Keys lie in ancestors and values in the file: so no value is a key (H4).
+// Values lie in the file, or, where it has taken over its parent's entry, in an ancestor.
 static PnStatus check_overlay(ImageCheck *c) {
     const ImageHeader *h = c->header;
     uint64_t used = 0, *entries = c->tables.overlay;

@@ -181,12 +181,12 @@ void pn_retire_symbol(Oop symbol, Ref successor);
 uint64_t pn_retired_successor(uint64_t address); // 0: at address there is no retired symbol
 
 // Read a file into memory as a layer at other addresses, its symbols joined, some perhaps redirected. The layer is published, has
-// no class indices yet (pn_image_claim_classes) and is not in the table of mapped files.
+// no class indices yet and is not in the table of mapped files.
 PnStatus pn_image_relocate(const ImageFile *file, Layer *parent, Layer **layer, bool *redirected, PnError *error);
 
 // ---- Mapping (image/map.c) -----------------------------------------------------------------------------------------
 
-// Set the fields of layer that refer to its metadata, its class indices left out.
+// Set the fields of layer that refer to its metadata. It has no class indices until they have been claimed.
 void pn_image_attach_metadata(Layer *layer, const ImageHeader *header, void *metadata, size_t bytes);
 #define pn_image_trace(...)                                                                                            \
     do {                                                                                                               \

@@ -209,11 +209,11 @@ static bool relocate_metadata(Relocation *r) {
     if (made) {
         ImageHeader header = *r->header;
         header.overlay_capacity = overlay.entries ? overlay.mask + 1 : 0;
-        header.filter_words = (filter.mask + 1) / 64;
+        header.filter_words = (filter.mask + 64) / 64;
         header.metadata_bytes = pn_image_metadata_bytes(&header);
         made = make_metadata(r, &header, &overlay, &filter);
     }
-    pn_mem_free(filter.bits);
+    pn_filter_free(&filter);
     pn_overlay_clear(&overlay);
     return made;
 }

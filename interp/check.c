@@ -19,7 +19,7 @@ typedef struct Check {
     size_t count;
     uint32_t literals, temps;
     int deepest;
-    int8_t *depths;    // for each byte: depth before the instruction that starts there, or UNSEEN, or INSIDE one
+    int16_t *depths;    // for each byte: depth before the instruction that starts there, or UNSEEN, or INSIDE one
     uint32_t *waiting; // instructions reached and not yet followed; each is entered once
     size_t waiting_count;
     PnError *error;
@@ -38,7 +38,7 @@ static bool reach(Check *c, int64_t at, int depth) {
                  known == INSIDE ? "a jump lands inside an instruction" : "two paths meet with different depths");
         return false;
     }
-    c->depths[at] = (int8_t)depth;
+    c->depths[at] = (int16_t)depth;
     c->waiting[c->waiting_count++] = (uint32_t)at;
     return true;
 }
@@ -74,22 +74,16 @@ static const char *fault_of(const Check *c, const Instruction *in) {
     if (is_literal && (in->a < 0 || in->a >= c->literals)) return "a literal does not exist";
     if (pn_instruction_temp(in) >= (int64_t)c->temps) return "a temp does not exist";
     switch ((int)in->op) {
-    case PN_OP_trap:
-        return "the trap bytecode is the machine's own";
+    case PN_OP_trap: return "the trap bytecode is the machine's own";
     case PN_OP_push_context:
         return in->a == 0 || in->a == 1 ? NULL : "thisContext with an extension that is not assigned";
-    case PN_OP_push_char:
-        return in->a >= 0 && in->a <= PN_CHAR_MAX ? NULL : "a character is out of range";
+    case PN_OP_push_char: return in->a >= 0 && in->a <= PN_CHAR_MAX ? NULL : "a character is out of range";
     case PN_OP_jump_true_long:
-    case PN_OP_jump_false_long:
-        return in->a >= 0 ? NULL : "a conditional jump goes backward";
+    case PN_OP_jump_false_long: return in->a >= 0 ? NULL : "a conditional jump goes backward";
     case PN_OP_send_long:
-    case PN_OP_send_super_long:
-        return fault_of_send(in);
-    case PN_OP_call_primitive:
-        return fault_of_primitive(in);
-    default:
-        return NULL;
+    case PN_OP_send_super_long: return fault_of_send(in);
+    case PN_OP_call_primitive: return fault_of_primitive(in);
+    default: return NULL;
     }
 }
 
@@ -136,7 +130,7 @@ static bool follow_instruction(Check *c, uint32_t at) {
 }
 
 static int check_flow(Check *c) {
-    memset(c->depths, UNSEEN, c->count);
+    memset(c->depths, UNSEEN, c->count * sizeof *c->depths);
     if (!reach(c, 0, 0)) return -1;
     while (c->waiting_count > 0) {
         if (!follow_instruction(c, c->waiting[--c->waiting_count])) return -1;
@@ -150,13 +144,18 @@ int pn_bytecodes_check(const uint8_t *bytes, size_t count, uint32_t literals, ui
         pn_error(error, PN_BAD_IMAGE, 0, "%u temps or %zu bytes are too many", temps, count);
         return -1;
     }
-    uint32_t *memory = pn_mem_alloc(count * 5 + 1);
+    uint32_t *memory = pn_mem_alloc(count * (sizeof(uint32_t) + sizeof(int16_t)) + 1);
     if (memory == NULL) {
         pn_error(error, PN_NO_MEMORY, 0, "no memory to check %zu bytecodes", count);
         return -1;
     }
-    Check c = {.bytes = bytes, .count = count, .literals = literals, .temps = temps, .error = error,
-               .waiting = memory, .depths = (int8_t *)(memory + count)};
+    Check c = {.bytes = bytes,
+               .count = count,
+               .literals = literals,
+               .temps = temps,
+               .error = error,
+               .waiting = memory,
+               .depths = (int16_t *)(memory + count)};
     int deepest = check_flow(&c);
     pn_mem_free(memory);
     return deepest;

@@ -80,9 +80,7 @@ static void decode_two_bytes(Instruction *in, const OpInfo *info, uint8_t byte, 
         if (byte > 127) in->flags |= PN_IN_FROM_STACK;
         return;
     case PN_OP_send_long:
-    case PN_OP_send_super_long:
-        decode_send(in, byte, ext);
-        return;
+    case PN_OP_send_super_long: decode_send(in, byte, ext); return;
     default:
         if (info->ext == PN_EXT_A) in->a += (int64_t)ext->a * 256;
         if (info->ext == PN_EXT_B) in->a += ext->b * 256;
@@ -110,8 +108,12 @@ bool pn_decode(const uint8_t *bytes, size_t count, size_t at, Instruction *in) {
     if (!read_extensions(bytes, count, &next, &ext) || next >= count) return false;
     const OpInfo *info = &pn_op_info[bytes[next]];
     if (count - next <= info->operand_bytes) return false;
-    *in = (Instruction){.op = (PnOp)info->op, .at = at, .length = next - at + 1 + info->operand_bytes,
-                        .pops = info->pops, .pushes = info->pushes, .flags = extension_flags(&ext, info)};
+    *in = (Instruction){.op = (PnOp)info->op,
+                        .at = at,
+                        .length = next - at + 1 + info->operand_bytes,
+                        .pops = info->pops,
+                        .pushes = info->pushes,
+                        .flags = extension_flags(&ext, info)};
     if (info->operand_bytes == 0) {
         decode_one_byte(in, info, bytes[next], &ext);
     } else if (info->operand_bytes == 1) {
@@ -125,29 +127,23 @@ bool pn_decode(const uint8_t *bytes, size_t count, size_t at, Instruction *in) {
 OperandKind pn_operand_kind(PnOp op) {
     switch ((int)op) {
     case PN_OP_push_literal:
-    case PN_OP_push_literal_long:
-        return PN_OPERAND_LITERAL;
+    case PN_OP_push_literal_long: return PN_OPERAND_LITERAL;
     case PN_OP_push_literal_variable:
     case PN_OP_push_literal_variable_long:
     case PN_OP_pop_store_literal_variable_long:
-    case PN_OP_store_literal_variable_long:
-        return PN_OPERAND_BINDING;
+    case PN_OP_store_literal_variable_long: return PN_OPERAND_BINDING;
     case PN_OP_send_0:
     case PN_OP_send_1:
     case PN_OP_send_2:
     case PN_OP_send_long:
-    case PN_OP_send_super_long:
-        return PN_OPERAND_SELECTOR;
-    case PN_OP_push_closure:
-        return PN_OPERAND_BLOCK;
+    case PN_OP_send_super_long: return PN_OPERAND_SELECTOR;
+    case PN_OP_push_closure: return PN_OPERAND_BLOCK;
     case PN_OP_push_temp:
     case PN_OP_push_temp_long:
     case PN_OP_pop_store_temp:
     case PN_OP_pop_store_temp_long:
-    case PN_OP_store_temp_long:
-        return PN_OPERAND_TEMP;
-    default:
-        return PN_OPERAND_OTHER;
+    case PN_OP_store_temp_long: return PN_OPERAND_TEMP;
+    default: return PN_OPERAND_OTHER;
     }
 }
 

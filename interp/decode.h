@@ -30,13 +30,13 @@ typedef struct OpInfo {
 extern const OpInfo pn_op_info[256];
 
 typedef enum InstructionFlags {
-    PN_IN_DIRECTED = 1,       // super send whose class is on top of the stack
-    PN_IN_INLINE = 2,         // call_primitive in its inline form
-    PN_IN_FROM_STACK = 4,     // push_array takes its elements from the stack
-    PN_IN_NO_OUTER = 8,       // push_closure without outer context
-    PN_IN_RECEIVER = 16,      // push_closure with the receiver below the copied values
-    PN_IN_OVERLONG = 32,      // more extension bytes than any operand can need
-    PN_IN_USELESS_EXT = 64,   // an extension that the instruction does not take
+    PN_IN_DIRECTED = 1,     // super send whose class is on top of the stack
+    PN_IN_INLINE = 2,       // call_primitive in its inline form
+    PN_IN_FROM_STACK = 4,   // push_array takes its elements from the stack
+    PN_IN_NO_OUTER = 8,     // push_closure without outer context
+    PN_IN_RECEIVER = 16,    // push_closure with the receiver below the copied values
+    PN_IN_OVERLONG = 32,    // more extension bytes than any operand can need
+    PN_IN_USELESS_EXT = 64, // an extension that the instruction does not take
 } InstructionFlags;
 
 typedef struct Instruction {
@@ -68,8 +68,8 @@ static inline bool op_is_unused(PnOp op) {
 
 typedef enum OperandKind {
     PN_OPERAND_OTHER,
-    PN_OPERAND_LITERAL,  // a constant
-    PN_OPERAND_BINDING,  // a literal whose value is read or written
+    PN_OPERAND_LITERAL, // a constant
+    PN_OPERAND_BINDING, // a literal whose value is read or written
     PN_OPERAND_SELECTOR,
     PN_OPERAND_BLOCK,
     PN_OPERAND_TEMP,

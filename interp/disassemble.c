@@ -77,9 +77,7 @@ size_t pn_disassemble_one(const uint8_t *bytes, size_t count, size_t at, char *t
 
 enum { MAX_PRINTED_BYTES = 60, MAX_PRINTED_ELEMENTS = 10, MAX_DEPTH = 4, MAX_BLOCK_DEPTH = 16 };
 
-static bool is_byte_text(Oop o) {
-    return !oop_is_none(o) && !oop_is_immediate(o) && oop_is_bytes(o);
-}
+static bool is_byte_text(Oop o) { return !oop_is_none(o) && !oop_is_immediate(o) && oop_is_bytes(o); }
 
 // Bytes of a string or symbol; what is not printable as a dot.
 static void print_bytes(Oop o, FILE *out) {
@@ -274,8 +272,14 @@ static void print_code(WorkerVm *vm, Oop code, unsigned depth, FILE *out) {
         return;
     }
     size_t first = 8 * (literals + 1);
-    Listing l = {.vm = vm, .out = out, .code = code, .literals = literals, .bytes = oop_bytes(code) + first,
-                 .count = body - first, .origin = (int64_t)first + 1, .depth = depth};
+    Listing l = {.vm = vm,
+                 .out = out,
+                 .code = code,
+                 .literals = literals,
+                 .bytes = oop_bytes(code) + first,
+                 .count = body - first,
+                 .origin = (int64_t)first + 1,
+                 .depth = depth};
     for (size_t at = 0; at < l.count;) at = print_instruction(&l, at);
 }
 

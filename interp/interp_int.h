@@ -41,6 +41,14 @@ Ref pn_float_new(WorkerVm *vm, double d);
 size_t pn_named_slots(Oop o);
 // Whether o, in hand, can be used as a class: superclass, method dictionary and format are where they belong.
 bool pn_is_class(WorkerVm *vm, Oop o);
+// What is read-only in every worker for ever, and so never a key of an overlay: the kinds that are never copied, and
+// literals, which others may know by reference.
+static inline bool oop_is_read_only_for_good(Oop o) {
+    if (oop_is_immediate(o) || !pn_address_is_shared(o.bits)) return false;
+    return pn_is_never_copied(o) || (oop_header(o) & PN_HDR_DEEPLY_READ_ONLY) != 0;
+}
+// Slots of a context, frame or not, that hold values: its six named ones, arguments, temps, stack.
+size_t pn_context_used_slots(WorkerVm *vm, Oop context);
 static inline bool oop_is_context(Oop o) { return !oop_is_immediate(o) && oop_class_index(o) == PN_CLASS_CONTEXT; }
 
 // ---- Elements of raw objects ------------------------------------------------------------------------------

@@ -1,25 +1,19 @@
 // interp/prim_access.c: reading and writing parts of objects: elements, slots, literals, the read-only bit.
 //
-// Everything is checked before the first effect: operands first, then whether the object may be written. Only then it is
-// written, through pn_store for values, and for raw elements after pn_make_writable, which answers another object if it copies.
-// Contexts that stand for a frame are read and written through interp/context.c.
+// Everything is checked before the first effect: operands first, then whether the object may be written. Only then it
+// is written, through pn_store for values, and for raw elements after pn_make_writable, which answers another object
+// if it copies. Contexts that stand for a frame are read and written through interp/context.c.
 #include "interp/interp_int.h"
 
 // ---- Indexed part of any object -----------------------------------------------------------------------
 
-// Where the elements of an object lie: values in slots from `first` on, or raw elements, the first `first` of them not to be
-// touched (header and literals of compiled code).
+// Where the elements of an object lie: values in slots from `first` on, or raw elements, the first `first` of them
+// not to be touched (header and literals of compiled code).
 typedef struct Elements {
     size_t first;
     size_t count;
     size_t element_bytes; // 0: values
 } Elements;
-
-static size_t context_depth(WorkerVm *vm, Oop context) {
-    Ref stackp = pn_context_slot(vm, context, PN_CONTEXT_STACKP);
-    size_t room = oop_slot_count(context) - PN_CONTEXT_FIRST_TEMP;
-    return ref_is_int(stackp) && (uint64_t)ref_int(stackp) <= room ? (size_t)ref_int(stackp) : 0;
-}
 
 static size_t code_literal_bytes(Oop code) {
     return 8 * ((size_t)code_header_literals(ref_int(oop_slot(code, 0))) + 1);
@@ -30,7 +24,8 @@ static bool elements_of(WorkerVm *vm, Oop o, Elements *e) {
     uint32_t format = oop_format(o);
     *e = (Elements){0};
     if (oop_is_context(o)) {
-        *e = (Elements){.first = PN_CONTEXT_FIRST_TEMP, .count = context_depth(vm, o)};
+        size_t used = pn_context_used_slots(vm, o);
+        *e = (Elements){.first = PN_CONTEXT_FIRST_TEMP, .count = used - PN_CONTEXT_FIRST_TEMP};
         return true;
     }
     if (format >= PN_FMT_ARRAY && format <= PN_FMT_WEAK) {
@@ -192,8 +187,8 @@ static PnPrimError find_named(WorkerVm *vm, Ref *arguments, PnPrimError if_immed
     return index_below(vm, arguments[1], pn_named_slots(*o), index);
 }
 
-// A slot of a context whose write would change frames, under the feet of the sender: its stack of operands alone does not.
-// The Context class has its own ways (stores of its inst vars, 76, 211).
+// A slot of a context whose write would change frames, under the feet of the sender: its stack of operands alone does
+// not. The Context class has its own ways (stores of its inst vars, 76, 211).
 static Ref put_context_slot(WorkerVm *vm, Oop context, size_t index, Ref value) {
     FrameWalk frame;
     if (index < PN_CONTEXT_FIRST_TEMP && pn_context_frame(vm, context, &frame)) return pn_fail(vm, PN_PRIM_UNSUPPORTED);
@@ -228,12 +223,9 @@ static PnPrimError find_slot(WorkerVm *vm, Ref *arguments, Oop *o, size_t *index
     if (oop_is_immediate(*o)) return PN_PRIM_RECEIVER;
     if (oop_is_code(*o)) return PN_PRIM_UNSUPPORTED;
     size_t element_bytes = oop_element_bytes(*o), count = 0;
-    if (oop_is_context(*o))
-        count = PN_CONTEXT_FIRST_TEMP + context_depth(vm, *o);
-    else if (oop_is_pointers(*o))
-        count = oop_slot_count(*o);
-    else if (element_bytes != 0)
-        count = oop_element_count(*o, element_bytes);
+    if (oop_is_context(*o)) count = pn_context_used_slots(vm, *o);
+    else if (oop_is_pointers(*o)) count = oop_slot_count(*o);
+    else if (element_bytes != 0) count = oop_element_count(*o, element_bytes);
     return index_below(vm, arguments[1], count, index);
 }
 
@@ -333,12 +325,6 @@ static bool can_be_read_only(Oop o) {
     return oop_format(o) != PN_FMT_WEAK && oop_format(o) != PN_FMT_EPHEMERON;
 }
 
-// What is read-only for good: kinds that are never copied, and literals, which others may know by reference.
-static bool must_be_read_only(Oop o) {
-    if (!pn_address_is_shared(o.bits)) return false;
-    return pn_is_never_copied(o) || (oop_header(o) & PN_HDR_DEEPLY_READ_ONLY) != 0;
-}
-
 Ref pn_prim_set_read_only(WorkerVm *vm, Ref *arguments) {
     Oop o = pn_deref(vm, arguments[0]);
     bool wanted = ref_same(arguments[1], vm_true(vm));
@@ -346,7 +332,7 @@ Ref pn_prim_set_read_only(WorkerVm *vm, Ref *arguments) {
     if (!wanted && !ref_same(arguments[1], vm_false(vm))) return pn_fail(vm, PN_PRIM_ARGUMENT);
     bool before = pn_is_read_only(vm, o);
     if (wanted == before) return vm_bool(vm, before);
-    if (wanted ? !can_be_read_only(o) : must_be_read_only(o)) return pn_fail(vm, PN_PRIM_INAPPROPRIATE);
+    if (wanted ? !can_be_read_only(o) : oop_is_read_only_for_good(o)) return pn_fail(vm, PN_PRIM_INAPPROPRIATE);
     PnAccess access = pn_make_private(vm, &o);
     if (access != PN_WRITABLE) return pn_fail_access(vm, access);
     uint64_t others = oop_header(o) & ~PN_HDR_IMMUTABLE;

@@ -3,7 +3,7 @@
 // Work is charged by the words that are moved or compared.
 #include "interp/interp_int.h"
 
-#define PN_HASH_MULTIPLIER 1664525
+#define PN_HASH_MULTIPLIER UINT32_C(1664525)
 #define PN_HASH_MASK 0x0FFFFFFF
 
 // ---- Copying contents -------------------------------------------------------------------------------
@@ -12,10 +12,8 @@ void pn_copy_values(WorkerVm *vm, Oop to, size_t to_index, Oop from, size_t from
     bool is_plain = ((uint32_t)oop_header(to) & vm->store_mask) == vm->store_want;
     for (size_t i = 0; i < count; i++) {
         Ref value = oop_slot(from, from_index + i);
-        if (is_plain)
-            oop_init_slot(to, to_index + i, value);
-        else
-            pn_store(vm, to, to_index + i, value);
+        if (is_plain) oop_init_slot(to, to_index + i, value);
+        else pn_store(vm, to, to_index + i, value);
     }
 }
 
@@ -93,8 +91,7 @@ Ref pn_prim_replace(WorkerVm *vm, Ref *arguments) {
     PnAccess access = pn_make_writable(vm, &move.to);
     if (access != PN_WRITABLE) return pn_fail_access(vm, access);
     move.from = pn_deref(vm, arguments[3]); // perhaps the same object, which has just been copied
-    if (move.element_bytes != 0)
-        move_raw(&move);
+    if (move.element_bytes != 0) move_raw(&move);
     else
         pn_copy_values(vm, move.to, pn_named_slots(move.to) + move.to_index, move.from,
                        pn_named_slots(move.from) + move.from_index, move.count);
@@ -155,7 +152,6 @@ Ref pn_prim_compare_strings(WorkerVm *vm, Ref *arguments) {
     if (count == 2) {
         Oop map = pn_deref(vm, arguments[2]);
         if (!is_byte_object(map) || oop_byte_count(map) != 256) return pn_fail(vm, PN_PRIM_ARGUMENT);
-        // In copy-everything mode this deref may have copied what a or b was: their contents are the same all the same.
         order = oop_bytes(map);
     }
     pn_charge(vm, pn_min(oop_slot_count(a), oop_slot_count(b)) / 8);
@@ -179,20 +175,21 @@ static bool low_bits(Oop o, uint32_t *bits) {
 Ref pn_prim_hash_multiply(WorkerVm *vm, Ref *arguments) {
     uint32_t bits;
     if (!low_bits(pn_deref(vm, arguments[0]), &bits)) return pn_fail(vm, PN_PRIM_RECEIVER);
-    return ref_from_int((bits * UINT32_C(PN_HASH_MULTIPLIER)) & PN_HASH_MASK);
+    return ref_from_int((bits * PN_HASH_MULTIPLIER) & PN_HASH_MASK);
 }
 
 // ---- Copying from another object -------------------------------------------------------------------------------
 
 static bool is_copyable(Oop o) {
-    return !oop_is_immediate(o) && !oop_is_code(o) && !oop_is_context(o) && (oop_is_pointers(o) || oop_element_bytes(o));
+    return !oop_is_immediate(o) && !oop_is_code(o) && !oop_is_context(o) &&
+           (oop_is_pointers(o) || oop_element_bytes(o));
 }
 
 Ref pn_prim_copy_from(WorkerVm *vm, Ref *arguments) {
     Oop to = pn_deref(vm, arguments[0]), from = pn_deref(vm, arguments[1]);
     if (!is_copyable(to)) return pn_fail(vm, PN_PRIM_RECEIVER);
-    if (!is_copyable(from) || pn_class_of(vm, to).bits != pn_class_of(vm, from).bits || oop_format(to) != oop_format(from) ||
-        oop_slot_count(to) != oop_slot_count(from))
+    if (!is_copyable(from) || pn_class_of(vm, to).bits != pn_class_of(vm, from).bits ||
+        oop_format(to) != oop_format(from) || oop_slot_count(to) != oop_slot_count(from))
         return pn_fail(vm, PN_PRIM_ARGUMENT);
     PnAccess access = pn_make_writable(vm, &to);
     if (access != PN_WRITABLE) return pn_fail_access(vm, access);

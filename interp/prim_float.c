@@ -1,8 +1,8 @@
 // interp/prim_float.c: Float primitives (38-59, 541-559).
 //
-// A Float is a SmallFloat64 or, outside its exponent range, a BoxedFloat64: what a result becomes depends on its value alone,
-// so the numbers for boxed and for small receivers share their functions. SmallIntegers count as arguments as long as the
-// conversion is exact, so that comparisons are.
+// A Float is a SmallFloat64 or, outside its exponent range, a BoxedFloat64: what a result becomes depends on its
+// value alone, so the numbers for boxed and for small receivers share their functions. SmallIntegers count as
+// arguments as long as the conversion is exact, so that comparisons are.
 #include <math.h>
 
 #include "interp/interp_int.h"

@@ -1,7 +1,7 @@
 // interp/prim_int.c: integer primitives: SmallIntegers (1-18), integers of a magnitude below 2^64 (20-37).
 //
-// Also makes large integers for whoever has a 64-bit result. Whatever does not fit fails: the image's own code then goes on.
-// Operands are followed: one-way become: can have made a reference mean an immediate.
+// Also makes large integers for whoever has a 64-bit result. Whatever does not fit fails: the image's own code then
+// goes on. Operands are followed: one-way become: can have made a reference mean an immediate.
 #include "interp/interp_int.h"
 
 typedef __int128 Wide; // holds any sum, difference, quotient of magnitudes below 2^64

@@ -23,7 +23,9 @@ static size_t first_jump_length(WorkerVm *vm, void (*jump)(Asm *, AsmLabel), uin
 static void forward_jumps_grow_with_distance(void **state) {
     (void)state;
     WorkerVm *vm = test_boot();
-    static const struct { uint32_t distance, length; } cases[] = {
+    static const struct {
+        uint32_t distance, length;
+    } cases[] = {
         {0, 2}, {1, 1}, {8, 1}, {9, 2}, {255, 2}, {256, 4}, {32767, 4},
     };
     void (*const jumps[])(Asm *, AsmLabel) = {pn_asm_jump, pn_asm_jump_true, pn_asm_jump_false};

@@ -79,14 +79,14 @@ static void sends(void **state) {
     CHECK_METHOD(a, 0x4F, 0x4F, 0x4F, 0x4F, 0x4F, 0x4F, 0x4F, 0x4F, 0x4F, 0x4F, 0xE0, 0x01, 0xE1, 0x01, 0xEA, 0x41,
                  0x5C);
     a = pn_asm(vm, 0, 0);
-    for (int i = 0; i < 4; i++) pn_asm_push_self(a);
+    for (int i = 0; i < 5; i++) pn_asm_push_self(a);
     pn_asm_send(a, "one", 0);
     pn_asm_send(a, "two:", 1);
     pn_asm_send(a, "three:four:", 2);
     pn_asm_send(a, "two:", 1);
     pn_asm_send_super(a, "one", 0);
     pn_asm_return_top(a);
-    CHECK_METHOD(a, 0x4C, 0x4C, 0x4C, 0x4C, 0x80, 0x91, 0xA2, 0x5C);
+    CHECK_METHOD(a, 0x4C, 0x4C, 0x4C, 0x4C, 0x4C, 0x80, 0x91, 0xA2, 0x91, 0xEB, 0x00, 0x5C);
     pn_worker_free(vm);
 }
 
@@ -94,9 +94,9 @@ static void special_sends_have_their_own_bytecodes(void **state) {
     (void)state;
     WorkerVm *vm = test_boot();
     static const char *const selectors[] = {
-        "+", "-", "<", ">", "<=", ">=", "=", "~=", "*", "/", "\\\\", "@", "bitShift:", "//", "bitAnd:", "bitOr:", "at:",
-        "at:put:", "size", "next", "nextPut:", "atEnd", "==", "class", "~~", "value", "value:", "do:", "new", "new:",
-        "x", "y",
+        "+",  "-",         "<",  ">",       "<=",     ">=",  "=",       "~=",   "*",    "/",        "\\\\",
+        "@",  "bitShift:", "//", "bitAnd:", "bitOr:", "at:", "at:put:", "size", "next", "nextPut:", "atEnd",
+        "==", "class",     "~~", "value",   "value:", "do:", "new",     "new:", "x",    "y",
     };
     for (size_t i = 0; i < 32; i++) {
         Asm *a = pn_asm(vm, 0, 0);
@@ -192,7 +192,7 @@ static void variables_in_short_and_long_form(void **state) {
     (void)state;
     WorkerVm *vm = test_boot();
     Asm *a = pn_asm(vm, 0, 20);
-    for (uint32_t i = 0; i < 16; i += 5) pn_asm_push_temp(a, i);     // 0 5 10 15
+    for (uint32_t i = 0; i < 16; i += 5) pn_asm_push_temp(a, i);        // 0 5 10 15
     for (uint32_t i = 7; i < 20; i += 8) pn_asm_store_temp(a, i, true); // 7 15
     pn_asm_store_temp(a, 3, false);
     pn_asm_push_inst(a, 15);

@@ -3,7 +3,10 @@
 
 #include "interp/decode.h"
 
-typedef struct Range { unsigned first, last, operand_bytes; const char *name; } Range;
+typedef struct Range {
+    unsigned first, last, operand_bytes;
+    const char *name;
+} Range;
 static const Range ranges[] = {
 #define BYTECODE(first, last, name, operand_bytes, ext, pops, pushes, text, meaning)                                   \
     {first, last, operand_bytes, #name},

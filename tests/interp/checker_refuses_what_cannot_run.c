@@ -1,7 +1,12 @@
 // The bytecode checker: what it accepts and the depth it finds, what it refuses and where, and that any bytes are safe.
 #include "tests/support.h"
 
-typedef struct Good { int deepest; uint32_t literals, temps; size_t count; uint8_t bytes[16]; } Good;
+typedef struct Good {
+    int deepest;
+    uint32_t literals, temps;
+    size_t count;
+    uint8_t bytes[16];
+} Good;
 static const Good good[] = {
     {0, 0, 0, 1, {0x58}},                                                 // ^self
     {2, 0, 0, 4, {0x50, 0x51, 0x60, 0x5C}},                               // ^0 + 1
@@ -11,8 +16,8 @@ static const Good good[] = {
     {4, 0, 0, 7, {0x50, 0x50, 0x50, 0x50, 0xE7, 0x84, 0x5C}},             // array from the stack
     {3, 0, 1, 9, {0x40, 0x40, 0x40, 0xD8, 0xD8, 0xD8, 0x5B, 0xF8, 0x00}}, // trailer bytes that nothing reaches
     {8, 35, 0, 15, {0x4F, 0x4F, 0x4F, 0x4F, 0x4F, 0x4F, 0x4F, 0x4F, 0xE0, 0x01, 0xE1, 0x00, 0xEA, 0x17, 0x5C}},
-    {1, 0, 0, 2, {0x54, 0x00}},                                           // unassigned: a send that does not come back
-    {1, 0, 0, 4, {0xE1, 0x01, 0x52, 0x5C}},                               // the active process
+    {1, 0, 0, 2, {0x54, 0x00}},             // unassigned: a send that does not come back
+    {1, 0, 0, 4, {0xE1, 0x01, 0x52, 0x5C}}, // the active process
 };
 
 static void runnable_code_has_its_deepest_stack(void **state) {
@@ -24,7 +29,13 @@ static void runnable_code_has_its_deepest_stack(void **state) {
     }
 }
 
-typedef struct Bad { const char *why; uint64_t offset; uint32_t literals, temps; size_t count; uint8_t bytes[12]; } Bad;
+typedef struct Bad {
+    const char *why;
+    uint64_t offset;
+    uint32_t literals, temps;
+    size_t count;
+    uint8_t bytes[12];
+} Bad;
 static const Bad bad[] = {
     {"no bytecodes", 0, 0, 0, 0, {0}},
     {"falls off the end", 1, 0, 0, 1, {0x4C}},

@@ -45,7 +45,11 @@ static void text_is_cut_at_the_end_of_its_buffer(void **state) {
     assert_int_equal(pn_disassemble_one(bytes, sizeof bytes, 0, whole, 0), sizeof bytes);
 }
 
-typedef struct Case { const char *text; size_t at, count; uint8_t bytes[12]; } Case;
+typedef struct Case {
+    const char *text;
+    size_t at, count;
+    uint8_t bytes[12];
+} Case;
 static const Case cases[] = {
     {"pushInstVar: 7", 0, 1, {7}},
     {"pushLiteralVariable: 3", 0, 1, {19}},
