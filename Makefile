@@ -32,8 +32,9 @@ configuration := $(subst $(space),-,$(strip $(notdir $(firstword $(CC))) $(if $(
 out := build/$(configuration)
 
 # ---- Flags ----------------------------------------------------------------------------------------------------
+# valgrind of Debian 12 reads DWARF 4 only.
 # The object accessors look at the same memory as words, bytes and slots: no strict aliasing.
-flags := -std=gnu17 $(OPT) -g -I. -fno-strict-aliasing -pthread -MMD -MP \
+flags := -std=gnu17 $(OPT) -g -gdwarf-4 -I. -fno-strict-aliasing -pthread -MMD -MP \
     -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes $(if $(filter 1,$(WERROR)),-Werror) \
     -DPN_DEBUG=$(DEBUG) -DPN_COW=$(COW) -DPN_MALLOC_$(shell echo $(MALLOC) | tr a-z A-Z)=1
 link := -pthread $(if $(is_clang),-fuse-ld=lld)

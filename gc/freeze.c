@@ -3,33 +3,18 @@
 // Owns nothing beyond a call. Called without a safepoint, by a worker without frames. All that can fail (memory, addresses,
 // indices) is done before the private world is changed; publishing the layer decides.
 //
+// Without copy on write nobody can stand on a layer: the worker keeps its private world as it is, and the layer is what others
+// thaw; see Note [Thawed classes] in gc/thaw.c for whose the class indices are then.
+//
 // What is kept: all that the worker's roots reach. Methods that only a Code record knows are not: no frame runs them.
 // Weak objects and ephemerons go into the layer as they are and are strong there; that pinned objects, semaphores, processes
 // and live contexts are left behind privately comes with those.
 #include "gc/evacuate.h"
 
-#if PN_COW
-
 // ---- Before -----------------------------------------------------------------------------------------------------------
 
 static PnStatus no_memory(PnError *error) {
     return pn_error(error, PN_NO_MEMORY, 0, "there is no memory to freeze a worker; nothing has changed");
-}
-
-// A class whose class is an instance of Metaclass, or a metaclass. Its class table entry says enough: no following.
-static bool is_class(Oop o, uint32_t metaclass_index) {
-    if (!oop_is_pointers(o) || oop_slot_count(o) < PN_BEHAVIOR_SLOTS) return false;
-    uint32_t index = oop_class_index(o);
-    if (index == metaclass_index) return true;
-    Ref class_ref = pn_class_table[index];
-    return !pn_gc_is_nothing(class_ref) && oop_class_index(ref_raw(class_ref)) == metaclass_index;
-}
-
-static uint32_t find_metaclass_index(void) {
-    Ref array_class = pn_class_table[PN_CLASS_ARRAY];
-    if (pn_gc_is_nothing(array_class)) return 0;
-    Ref its_class = pn_class_table[oop_class_index(ref_raw(array_class))];
-    return pn_gc_is_nothing(its_class) ? 0 : oop_class_index(ref_raw(its_class));
 }
 
 static PnStatus enter_class(WorkerVm *vm, Oop o, PnError *error) {
@@ -43,13 +28,13 @@ static PnStatus enter_class(WorkerVm *vm, Oop o, PnError *error) {
 // A class that never had an instance has no index yet. In a layer its hash could not be set any more, and an ordinary hash
 // would be taken for an index.
 static PnStatus enter_all_classes(WorkerVm *vm, PnError *error) {
-    uint32_t metaclass_index = find_metaclass_index();
     PnStatus status = PN_OK;
     for (OldSegment *s = vm->old == NULL ? NULL : vm->old->segments; s != NULL; s = s->next)
         for (uint64_t *p = s->start; p < s->top && status == PN_OK;) {
             Oop o = oop_from_start(p);
             p = oop_end(o);
-            if (oop_class_index(o) != PN_CLASS_FREE && hdr_hash(oop_header(o)) == 0 && is_class(o, metaclass_index))
+            bool may_be_class = oop_class_index(o) != PN_CLASS_FREE && hdr_hash(oop_header(o)) == 0;
+            if (may_be_class && pn_gc_is_class(o))
                 status = enter_class(vm, o, error);
         }
     return status;
@@ -59,9 +44,13 @@ static PnStatus enter_all_classes(WorkerVm *vm, PnError *error) {
 static PnStatus prepare(WorkerVm *vm, PnError *error) {
     if (pn_frames(vm).link != NULL)
         return pn_error(error, PN_REFUSED, 0, "worker %u has a process: it cannot be frozen", vm->id);
+    if (pn_gc_state(vm)->thawed_from != NULL)
+        return pn_error(error, PN_REFUSED, 0, "worker %u has thawed its layers: it cannot be frozen", vm->id);
     pn_collect_full(vm);
     if (vm->next != vm->young_start) return no_memory(error);
-    return enter_all_classes(vm, error);
+    PnStatus status = enter_all_classes(vm, error);
+    bool has_room = PN_COW || pn_gc_reserve_class_entries(vm, vm->more->own_index_count);
+    return status == PN_OK && !has_room ? no_memory(error) : status;
 }
 
 // ---- The layer's tables --------------------------------------------------------------------------------------------------
@@ -163,6 +152,18 @@ static void move_onto(Evacuation *e, Layer *layer) {
     if (below != NULL) pn_layer_release(below);
 }
 
+// In a build without copy on write: the indices are the layer's from now on, the worker's own classes stand for them here.
+static void stay(Evacuation *e, Layer *layer) {
+    WorkerVm *vm = e->vm;
+    for (size_t i = 0; i < vm->more->own_index_count; i++) {
+        uint32_t index = vm->more->own_indices[i];
+        pn_gc_add_class_entry(vm, index, pn_class_table[index]);
+        pn_class_table[index] = pn_evacuated(e, pn_class_table[index]);
+    }
+    vm->more->own_index_count = 0;
+    pn_gc_state(vm)->thawed_from = layer;
+}
+
 static PnStatus evacuate(WorkerVm *vm, Layer **layer, PnError *error) {
     Evacuation e;
     pn_gc_mark_for_freeze(vm);
@@ -174,7 +175,10 @@ static PnStatus evacuate(WorkerVm *vm, Layer **layer, PnError *error) {
             *layer = e.draft.layer;
             pn_layer_retain(e.draft.layer);
         }
-        move_onto(&e, e.draft.layer);
+        if (PN_COW)
+            move_onto(&e, e.draft.layer);
+        else
+            stay(&e, e.draft.layer);
         pn_gc_check(vm, "a freeze");
     }
     pn_evacuation_free(&e);
@@ -185,15 +189,3 @@ PnStatus pn_freeze(WorkerVm *vm, Layer **layer, PnError *error) {
     PnStatus status = prepare(vm, error);
     return status == PN_OK ? evacuate(vm, layer, error) : status;
 }
-
-#else
-
-// Without copy on write there is nothing to stand on: all stays private.
-PnStatus pn_freeze(WorkerVm *vm, Layer **layer, PnError *error) {
-    (void)error;
-    pn_collect_full(vm);
-    if (layer != NULL) *layer = NULL;
-    return PN_OK;
-}
-
-#endif

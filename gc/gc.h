@@ -50,7 +50,8 @@ void pn_gc_free(WorkerVm *vm); // at the worker's end
 
 // Freeze: everything private becomes a new layer; the worker goes on above it with an empty private heap. Without safepoint;
 // all of it or nothing. The worker must have no frames (PN_REFUSED otherwise). Roots held by C code are updated.
-// On success *layer (may be NULL) has a count for the caller as well.
+// On success *layer (may be NULL) has a count for the caller as well. Without copy on write the worker keeps its private heap,
+// and the layer is for others to thaw. A worker that has thawed its layers cannot be frozen (PN_REFUSED).
 PnStatus pn_freeze(WorkerVm *vm, Layer **layer, PnError *error);
 // The opposite, for comparison and for COW=0: copy the layer's objects (and those of its ancestors) into the private heap of vm,
 // a worker just made on it that has run nothing; from then on it stands on no layer.

@@ -145,4 +145,12 @@ void pn_gc_clear_marks(WorkerVm *vm);
 struct MarkStack *pn_gc_mark_stack(WorkerVm *vm); // made if need be; dies if there is no memory for it
 void pn_gc_mark_stack_free(WorkerVm *vm);
 
+// ---- Thawed classes (gc/thaw.c) ---------------------------------------------------------------------------------------------
+
+// From now on this worker's class for index is class_ref, whatever the class table says; room has been reserved.
+bool pn_gc_reserve_class_entries(WorkerVm *vm, size_t count);
+void pn_gc_add_class_entry(WorkerVm *vm, uint32_t index, Ref class_ref);
+// A class: its class is an instance of Metaclass, or Metaclass itself. Class table entries say enough, whosever they are.
+bool pn_gc_is_class(Oop o);
+
 #endif

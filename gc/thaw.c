@@ -2,16 +2,17 @@
 //
 // Owns nothing beyond a call. For comparing shared with private runs of the same code, and for builds without copy on write.
 //
-// Note [Thawed classes]. Copies keep their class index and identity hash, so that the fixed indices stay fixed and identity-hashed
-// collections stay right. The class table goes on naming the layers' classes, for the other workers that stand on them;
-// this worker has an entry in WorkerMore.obsolete for each index instead, which pn_class_at asks first. So a thaw disturbs
-// nobody. Symbols that lie in a layer stay there too (H8), therefore the worker keeps its count of the layer, in the state
-// of its collector.
+// Note [Thawed classes]. Copies keep their class index and identity hash, so that the fixed indices stay fixed and identity-
+// hashed collections stay right. The class table goes on naming the layers' classes, for the other workers that stand on
+// them; this worker has an entry in WorkerMore.obsolete for each of its classes instead, which pn_class_at asks first. So a
+// thaw disturbs nobody. The indices belong to the layer, and symbols that lie in a layer stay there (H8): therefore the worker
+// keeps its count of the layer, in the state of its collector. It cannot be frozen: what it has is no base.
 #include "gc/gc_int.h"
 
 typedef struct Thaw {
     WorkerVm *vm;
-    Overlay copies; // object of a layer -> its private copy
+    Overlay copies;  // object of a layer -> its private copy
+    OopList classes; // copies that are classes
 } Thaw;
 
 #define PN_CONSTANTS_SLOTS 5 // nil, false and true lie in what was one object of so many slots: 48 bytes
@@ -40,11 +41,10 @@ static bool copy_constants(Thaw *t) {
     return true;
 }
 
-static bool needs_copy(const Thaw *t, Oop o) {
+static bool stays(const Thaw *t, Oop o) {
     uint32_t index = oop_class_index(o);
-    if (index <= PN_CLASS_LAST_HIDDEN || index == PN_CLASS_BYTE_SYMBOL) return false;
-    if (o.bits - t->vm->nil.bits < 8 * (PN_CONSTANTS_SLOTS + 1)) return false;
-    return ref_same(pn_gc_through_overlays(t->vm, ref_of(o)), ref_of(o));
+    return index <= PN_CLASS_LAST_HIDDEN || index == PN_CLASS_BYTE_SYMBOL ||
+           o.bits - t->vm->nil.bits < 8 * (PN_CONSTANTS_SLOTS + 1);
 }
 
 static bool copy_one(Thaw *t, Oop o) {
@@ -52,14 +52,24 @@ static bool copy_one(Thaw *t, Oop o) {
     Oop copy = pn_old_raw(t->vm, thawed_header(o), slots);
     if (oop_is_none(copy)) return false;
     memcpy(oop_slots(copy), oop_slots(o), 8 * pn_max(slots, 1));
+    if (pn_gc_is_class(o) && !pn_gc_list_add(&t->classes, copy)) return false;
     return pn_overlay_put(&t->copies, ref_of(o), ref_of(copy));
+}
+
+static bool add_object(Thaw *t, Oop o) {
+    if (stays(t, o)) return true;
+    Ref current = pn_gc_through_overlays(t->vm, ref_of(o));
+    if (ref_same(current, ref_of(o))) return copy_one(t, o);
+    // It has a copy: one of a younger layer, whose turn comes or was, or a private one.
+    bool is_private = !pn_gc_is_nothing(current) && !pn_gc_is_outside(current);
+    return !is_private || !pn_gc_is_class(o) || pn_gc_list_add(&t->classes, ref_raw(current));
 }
 
 static bool copy_layers(Thaw *t) {
     if (!copy_constants(t)) return false;
     for (const Layer *layer = t->vm->layer; layer != NULL; layer = layer->parent)
         for (Oop o = pn_layer_next(layer, PN_NO_OOP); !oop_is_none(o); o = pn_layer_next(layer, o))
-            if (needs_copy(t, o) && !copy_one(t, o)) return false;
+            if (!add_object(t, o)) return false;
     return true;
 }
 
@@ -91,27 +101,37 @@ static void rename_heap(Thaw *t) {
 
 // ---- Classes (Note [Thawed classes]) ----------------------------------------------------------------------------------
 
-static size_t count_indices(const Layer *layer) {
-    size_t count = 0;
-    for (; layer != NULL; layer = layer->parent) count += layer->index_count;
-    return count;
+static uint32_t metaclass_index(void) {
+    Ref array_class = pn_class_table[PN_CLASS_ARRAY];
+    if (pn_gc_is_nothing(array_class)) return 0;
+    Ref its_class = pn_class_table[oop_class_index(ref_raw(array_class))];
+    return pn_gc_is_nothing(its_class) ? 0 : oop_class_index(ref_raw(its_class));
 }
 
-static bool reserve_entries(WorkerMore *more, size_t count) {
+bool pn_gc_is_class(Oop o) {
+    if (!oop_is_pointers(o) || oop_slot_count(o) < PN_BEHAVIOR_SLOTS) return false;
+    uint32_t index = oop_class_index(o), of_metaclasses = metaclass_index();
+    if (index == of_metaclasses) return true;
+    Ref class_ref = pn_class_table[index];
+    return !pn_gc_is_nothing(class_ref) && oop_class_index(ref_raw(class_ref)) == of_metaclasses;
+}
+
+bool pn_gc_reserve_class_entries(WorkerVm *vm, size_t count) {
+    WorkerMore *more = pn_more(vm);
     PnIndexShape *bigger = pn_mem_realloc(more->obsolete, (more->obsolete_count + count + 1) * sizeof *bigger);
-    if (bigger == NULL) return false;
-    more->obsolete = bigger;
-    return true;
+    if (bigger != NULL) more->obsolete = bigger;
+    return bigger != NULL;
+}
+
+void pn_gc_add_class_entry(WorkerVm *vm, uint32_t index, Ref class_ref) {
+    vm->more->obsolete[vm->more->obsolete_count++] = (PnIndexShape){index, class_ref};
 }
 
 static void add_entries(Thaw *t) {
-    WorkerMore *more = t->vm->more;
-    for (const Layer *layer = t->vm->layer; layer != NULL; layer = layer->parent)
-        for (size_t i = 0; i < layer->index_count; i++) {
-            Ref class_ref = renamed(t, pn_class_table[layer->indices[i]]);
-            if (!pn_gc_is_nothing(class_ref))
-                more->obsolete[more->obsolete_count++] = (PnIndexShape){layer->indices[i], class_ref};
-        }
+    for (size_t i = 0; i < t->classes.count; i++) {
+        Oop copy = t->classes.items[i];
+        pn_gc_add_class_entry(t->vm, hdr_hash(oop_header(copy)), ref_of(copy));
+    }
 }
 
 // ---- All of it ----------------------------------------------------------------------------------------------------------
@@ -135,10 +155,11 @@ PnStatus pn_thaw(WorkerVm *vm, PnError *error) {
         return pn_error(error, PN_REFUSED, 0, "worker %u has a process: its layers cannot be thawed", vm->id);
     pn_collect_full(vm);
     Thaw t = {.vm = vm};
-    bool ok = vm->next == vm->young_start && reserve_entries(pn_more(vm), count_indices(vm->layer)) &&
-              copy_layers(&t) && pn_behavior_changed(vm) == PN_OK;
+    bool ok = vm->next == vm->young_start && copy_layers(&t) && pn_gc_reserve_class_entries(vm, t.classes.count) &&
+              pn_behavior_changed(vm) == PN_OK;
     if (ok) leave_layers(&t);
     pn_overlay_clear(&t.copies);
+    pn_gc_list_free(&t.classes);
     if (!ok) return no_memory(error);
     pn_gc_check(vm, "a thaw");
     return PN_OK;

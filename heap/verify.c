@@ -154,7 +154,8 @@ static int by_address(const void *a, const void *b) {
 }
 
 static bool make_map(Verify *v) {
-    bool walked = pn_verify_young_bounds(v) && add_layers(v) && add_symbols(v) && add_old_space(v) && add_young_space(v);
+    bool walked = pn_verify_layer_bounds(v) && pn_verify_young_bounds(v) && add_layers(v) && add_symbols(v) &&
+                  add_old_space(v) && add_young_space(v);
     if (v->count > 1) qsort(v->extents, v->count, sizeof *v->extents, by_address);
     return walked;
 }

@@ -54,7 +54,8 @@ VerifyRef pn_verify_ref(const Verify *v, Ref r);
 bool pn_verify_is_poisoned(const Extent *e, Oop o);
 
 typedef bool (*VerifyCheck)(Verify *v);
-bool pn_verify_young_bounds(Verify *v); // before the map is made
+bool pn_verify_layer_bounds(Verify *v); // these two before the map is made
+bool pn_verify_young_bounds(Verify *v);
 extern const VerifyCheck pn_verify_layer_checks[];  // NULL at the end
 extern const VerifyCheck pn_verify_worker_checks[]; // NULL at the end
 

@@ -12,14 +12,18 @@ static bool range_is_in(uint64_t start, uint64_t bytes, uint64_t part, uint64_t 
     return start >= part && bytes <= part_bytes && start - part <= part_bytes - bytes;
 }
 
-// Layers lie in their parts of the window, private memory outside, and nothing over anything else.
-static bool verify_window(Verify *v) {
+bool pn_verify_layer_bounds(Verify *v) {
     for (const Layer *l = v->vm->layer; l != NULL; l = l->parent) {
         if (!range_is_in(l->objects.start, l->objects.bytes, PN_LAYER_OBJECTS, PN_LAYER_OBJECTS_BYTES))
             return pn_verify_fails(v, "W1", "objects of layer %u at %#lx", l->depth, (unsigned long)l->objects.start);
         if (!range_is_in(l->code.start, l->code.bytes, PN_LAYER_CODE, PN_LAYER_CODE_BYTES))
             return pn_verify_fails(v, "W1", "code of layer %u at %#lx", l->depth, (unsigned long)l->code.start);
     }
+    return true;
+}
+
+// Private memory lies outside the window, and nothing over anything else.
+static bool verify_window(Verify *v) {
     for (size_t i = 0; i < v->count; i++) {
         const Extent *e = &v->extents[i];
         if (extent_is_private(e) && e->start >> PN_WINDOW_SHIFT == PN_WINDOW >> PN_WINDOW_SHIFT)

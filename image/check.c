@@ -318,7 +318,8 @@ static PnStatus check_all(ImageCheck *c) {
     if (status == PN_OK) status = pn_check_class_list(c);
     if (status == PN_OK) status = pn_check_segments(c);
     if (status == PN_OK) status = pn_check_tables(c);
-    for (size_t i = 0; i < 2 && status == PN_OK; i++) status = check_objects(c, &c->areas[i]);
+    if (status == PN_OK) status = check_objects(c, &c->areas[1]); // contexts are compared with their methods: code first
+    if (status == PN_OK) status = check_objects(c, &c->areas[0]);
     return status;
 }
 

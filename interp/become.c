@@ -5,10 +5,10 @@
 //
 // Note [Become]. All objects that take part are made private first (a shared one gets its copy, which changes nothing
 // that a program can see), so only private objects are ever forwarded:
-//   one-way  the object becomes a forwarder to the target. A target that some overlay could still get a copy of is copied
-//            first, so that no value of an overlay is a key (H4).
-//   two-way  both contents are cloned, and each object becomes a forwarder to the clone of the other's contents. Identity
-//            hashes stay with the references.
+//   one-way  the object becomes a forwarder to the target. A target that could still be copied is copied first, so that
+//            no value of an overlay becomes a key (H4).
+//   two-way  both contents are cloned, and each object becomes a forwarder to the clone of the other's contents.
+//            Identity hashes stay with the references.
 // For an object of a layer the worker's overlay then says the same as the forwarder that its copy has become.
 // Everything that can fail (checks, memory) comes before the first effect that can be seen.
 //

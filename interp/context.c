@@ -108,11 +108,28 @@ static Ref sender_of(WorkerVm *vm, const FrameWalk *w) {
     return ref_of(pn_context_of_link(vm, pn_link_number(vm, next.link)));
 }
 
+// ---- Frames that must not go on ------------------------------------------------------------------------------------------
+
+static bool is_parked(const uint8_t *pc) { return pc == pn_parked_pc; }
+
+bool pn_park_top_frame(WorkerVm *vm) {
+    Oop context = pn_context_of_top(vm);
+    if (oop_is_none(context)) return false;
+    pn_store(vm, context, PN_CONTEXT_PC, ref_from_int(pc_index(vm->cp->code, vm->pc)));
+    vm->pc = pn_parked_pc;
+    return true;
+}
+
 // ---- Access ------------------------------------------------------------------------------------------------------------
 
 static bool is_widowed(WorkerVm *vm, Oop context) {
     FrameWalk w;
     return ref_is_int(oop_slot(context, PN_CONTEXT_SENDER)) && !pn_context_frame(vm, context, &w);
+}
+
+static Ref frame_pc_value(const WorkerVm *vm, Oop context, const FrameWalk *w) {
+    const uint8_t *pc = frame_pc(vm, w);
+    return is_parked(pc) ? oop_slot(context, PN_CONTEXT_PC) : ref_from_int(pc_index(w->link->code, pc));
 }
 
 Ref pn_context_slot(WorkerVm *vm, Oop context, size_t index) {
@@ -123,7 +140,7 @@ Ref pn_context_slot(WorkerVm *vm, Oop context, size_t index) {
     }
     switch (index) {
     case PN_CONTEXT_SENDER: return sender_of(vm, &w);
-    case PN_CONTEXT_PC: return ref_from_int(pc_index(w.link->code, frame_pc(vm, &w)));
+    case PN_CONTEXT_PC: return frame_pc_value(vm, context, &w);
     case PN_CONTEXT_STACKP: return ref_from_int((int64_t)frame_operands(&w));
     case PN_CONTEXT_RECEIVER: return w.fp[-1];
     case PN_CONTEXT_METHOD:
@@ -181,7 +198,7 @@ static void divorce(WorkerVm *vm, const FrameWalk *w) {
     Oop context = pn_deref(vm, w->link->aux);
     size_t operands = frame_operands(w);
     pn_store(vm, context, PN_CONTEXT_SENDER, sender_of(vm, w));
-    pn_store(vm, context, PN_CONTEXT_PC, ref_from_int(pc_index(w->link->code, frame_pc(vm, w))));
+    pn_store(vm, context, PN_CONTEXT_PC, frame_pc_value(vm, context, w));
     for (size_t i = 0; i < operands; i++)
         pn_store(vm, context, PN_CONTEXT_FIRST_TEMP + i, *frame_operand(w, i));
     pn_store(vm, context, PN_CONTEXT_STACKP, ref_from_int((int64_t)operands));

@@ -47,6 +47,11 @@ const PnCell *pn_continue_in_context(WorkerVm *vm, Oop context, Ref value);
 // The budget is used up: true if the worker shall leave the loop.
 bool pn_safepoint(WorkerVm *vm);
 
+// The top frame has met an event after which it must not simply go on (cannotReturn:, aboutToReturn:through:): behind the
+// instruction there may be none. Its context keeps the true pc; a return into the frame ends the worker. False: no memory.
+bool pn_park_top_frame(WorkerVm *vm);
+#define pn_parked_pc (pn_trap_bytecode + 2)
+
 // ---- Control primitives (interp/control.c) -----------------------------------------------------------------
 typedef const PnCell *(*PnControlFn)(WorkerVm *vm, uint32_t arg_count);
 PnControlFn pn_control(uint32_t number);

@@ -3,9 +3,10 @@
 //
 // What a worker has: not the originals that it has copies of, nor what is hidden (class index up to 31), nor
 // forwarders and free chunks, which are hidden too. An instance of a class is what this worker's table gives the
-// class for, followed: two indices may mean one class here, and one index a class that has become another. A loop
-// over the primitives for "the next one" (78, 139) must neither collect nor write to objects of layers between two
-// steps: both change the order. Those that answer an Array (177, 178) collect nothing.
+// class for, followed: two indices may mean one class here, and one index a class that has become another.
+//
+// A loop over the primitives for "the next one" (78, 139) must neither collect nor write to objects of layers between
+// two steps: both change the order. Those that answer an Array (177, 178) collect nothing.
 #include "interp/interp_int.h"
 
 // ---- Walking in order -----------------------------------------------------------------------------

@@ -59,14 +59,14 @@ static Oop home_context(WorkerVm *vm) {
 static const PnCell *cannot_return(WorkerVm *vm, Ref value) {
     Root kept;
     pn_root_push(vm, &kept, value);
-    Oop context = pn_context_of_top(vm);
+    bool parked = pn_park_top_frame(vm);
     value = kept.ref;
     pn_root_pop(vm, &kept);
-    if (oop_is_none(context)) {
+    if (!parked) {
         pn_worker_fail(vm, "out of memory");
         return PN_FAILED;
     }
-    return pn_send_event(vm, PN_SPECIAL_CANNOT_RETURN, ref_of(context), &value, 1);
+    return pn_send_event(vm, PN_SPECIAL_CANNOT_RETURN, vm->cp->aux, &value, 1);
 }
 
 static const PnCell *about_to_return(WorkerVm *vm, Ref value, uint64_t marked) {
@@ -74,15 +74,15 @@ static const PnCell *about_to_return(WorkerVm *vm, Ref value, uint64_t marked) {
     pn_root_push(vm, &kept_value, value);
     Oop through = pn_context_of_link(vm, marked);
     pn_root_push(vm, &kept_context, ref_of(through));
-    Oop context = oop_is_none(through) ? PN_NO_OOP : pn_context_of_top(vm);
+    bool parked = !oop_is_none(through) && pn_park_top_frame(vm);
     Ref arguments[2] = {kept_value.ref, kept_context.ref};
     pn_root_pop(vm, &kept_context);
     pn_root_pop(vm, &kept_value);
-    if (oop_is_none(context)) {
+    if (!parked) {
         pn_worker_fail(vm, "out of memory");
         return PN_FAILED;
     }
-    return pn_send_event(vm, PN_SPECIAL_ABOUT_TO_RETURN, ref_of(context), arguments, 2);
+    return pn_send_event(vm, PN_SPECIAL_ABOUT_TO_RETURN, vm->cp->aux, arguments, 2);
 }
 
 // Leave all frames of newer chunks than chunk.

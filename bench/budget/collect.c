@@ -4,11 +4,11 @@
 #include "bench/budget/budget.h"
 
 enum { EDEN_BYTES = 64 << 10, OBJECT_BYTES = 32, OBJECTS = EDEN_BYTES / OBJECT_BYTES, KEPT = OBJECTS / 20 };
+enum { ROUND_BYTES = EDEN_BYTES + 8 * (KEPT + 2) };
 
 static void build(WorkerVm *vm) { pn_asm_class(vm, "Triple", pn_asm_class_named(vm, "Object"), 3); }
 
 static void fill(WorkerVm *vm, uint32_t index, Root *kept) {
-    bench_check(pn_young_reserve(vm, EDEN_BYTES + 8 * (KEPT + 2)), "no memory");
     kept->ref = ref_of(pn_new_array(vm, KEPT));
     for (size_t i = 0; i < OBJECTS; i++) {
         Oop o = pn_new(vm, index, PN_FMT_FIXED, 3);
@@ -37,10 +37,13 @@ static void run_median(uint64_t n) {
     Root kept;
     pn_root_push(world.vm, &kept, vm_nil(world.vm));
     for (uint64_t i = 0; i < n; i++) {
+        bench_check(pn_young_reserve(world.vm, ROUND_BYTES), "no memory");
+        uint64_t before = pn_gc_stats(world.vm).young_collections;
         fill(world.vm, index, &kept);
         uint64_t start = bench_now();
         pn_collect_young(world.vm);
         times[i] = bench_now() - start;
+        bench_check(pn_gc_stats(world.vm).young_collections == before + 1, "collected while eden was filled");
         check(world.vm, kept.ref);
     }
     qsort(times, n, sizeof *times, compare);

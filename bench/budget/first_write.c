@@ -123,6 +123,7 @@ static int64_t stage(WorkerVm *vm) {
 
 static void run_until(BenchWorld *world, int64_t wanted) {
     while (stage(world->vm) != wanted) {
+        pn_request_stop(world->vm);
         bench_check(pn_run(world->thread, world->vm) == PN_LEAVE_SAFEPOINT, "left before stage %d", (int)wanted);
     }
 }

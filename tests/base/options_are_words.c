@@ -4,7 +4,8 @@
 static void each_word_sets_its_switch(void **state) {
     (void)state;
     PnOptions o = {0};
-    assert_true(pn_options_parse("verify,stress-gc=3,copy-all,poison,poison-dead,yield,trace=gc+image,seed=42", &o, NULL));
+    assert_true(
+        pn_options_parse("verify,stress-gc=3,copy-all,poison,poison-dead,yield,trace=gc+image,seed=42", &o, NULL));
     assert_true(o.verify && o.copy_everything && o.poison && o.poison_dead && o.yield && o.trace_gc && o.trace_image);
     assert_int_equal(o.stress_gc, 3);
     assert_int_equal(o.seed, 42);
@@ -21,9 +22,10 @@ static void no_text_changes_nothing(void **state) {
 
 static void unknown_words_are_named_and_earlier_ones_taken(void **state) {
     (void)state;
-    const char *bad[] = {"verify,verified", "verify,stress-gc=", "verify,stress-gc=x", "verify,stress-gc=4294967296",
-                         "verify,seed=0",   "verify,seed=18446744073709551616",         "verify,trace=",
-                         "verify,trace=gc+nothing"};
+    const char *bad[] = {"verify,verified",    "verify,stress-gc=",
+                         "verify,stress-gc=x", "verify,stress-gc=4294967296",
+                         "verify,seed=0",      "verify,seed=18446744073709551616",
+                         "verify,trace=",      "verify,trace=gc+nothing"};
     for (size_t i = 0; i < PN_COUNT_OF(bad); i++) {
         PnOptions o = {0};
         PnError error = {0};

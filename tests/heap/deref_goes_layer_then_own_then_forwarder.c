@@ -120,5 +120,5 @@ int main(void) {
         TEST(entry_may_be_an_immediate),
         TEST(dropping_the_overlay_forgets_the_copies),
     };
-    return test_run(tests);
+    return PN_COW ? test_run(tests) : 0; // the layer written by hand is of no use without
 }

@@ -1,5 +1,5 @@
-// tests/heap/one_symbol_per_spelling.c: a spelling has one address in the process (H8), whoever makes it, and loaded layers
-// keep it so.
+// tests/heap/one_symbol_per_spelling.c: a spelling has one address in the process (H8), whoever makes it, and loaded
+// layers keep it so.
 #include "tests/support.h"
 
 #include <pthread.h>
@@ -164,7 +164,7 @@ static void a_spelling_that_exists_keeps_a_layer_out(void **state) {
     const char *spellings[] = {"early bird", "early worm", "late birds"};
     Ref bird = pn_symbol_z("early bird");
     pn_symbol_z("early worm");
-    Layer *small = layer_of_symbols(spellings, 3, 4);                 // smaller than what was made: it is walked
+    Layer *small = layer_of_symbols(spellings, 3, 4);               // smaller than what was made: it is walked
     Layer *large = layer_of_symbols(spellings, 3, (size_t)1 << 20); // larger: what was made is
     assert_int_equal(pn_symbols_join(small), 2);
     assert_int_equal(pn_symbols_join(large), 2);

@@ -190,5 +190,5 @@ int main(void) {
         TEST(copy_reaches_all_frames_through_the_trap),
         TEST(trap_moves_with_its_chunk_and_up_with_new_copies),
     };
-    return test_run(tests);
+    return PN_COW ? test_run(tests) : 0; // the layer written by hand is of no use without
 }

@@ -1,4 +1,5 @@
-// tests/heap/values_have_their_worked_bits.c: immediates and headers are Spur's, bit for bit, as in its published examples.
+// tests/heap/values_have_their_worked_bits.c: immediates and headers are Spur's, bit for bit, as in its published
+// examples.
 #include "tests/support.h"
 
 #include <float.h>
@@ -12,7 +13,11 @@ static void small_integers(void **state) {
         int64_t value;
         uint64_t bits;
     } samples[] = {
-        {0, 0x1}, {1, 0x9}, {-1, 0xFFFFFFFFFFFFFFF9}, {PN_INT_MAX, 0x7FFFFFFFFFFFFFF9}, {PN_INT_MIN, 0x8000000000000001},
+        {0, 0x1},
+        {1, 0x9},
+        {-1, 0xFFFFFFFFFFFFFFF9},
+        {PN_INT_MAX, 0x7FFFFFFFFFFFFFF9},
+        {PN_INT_MIN, 0x8000000000000001},
     };
     for (size_t i = 0; i < PN_COUNT_OF(samples); i++) {
         assert_true(ref_from_int(samples[i].value).bits == samples[i].bits);
@@ -58,8 +63,8 @@ static void small_floats(void **state) {
 
 static void other_floats_are_boxed(void **state) {
     (void)state;
-    const double boxed[] = {0x1p-127, -0x1p-127, DBL_MIN, DBL_TRUE_MIN, -DBL_TRUE_MIN, DBL_MAX, 0x1p129, INFINITY, -INFINITY,
-                            (double)NAN};
+    const double boxed[] = {0x1p-127, -0x1p-127, DBL_MIN,  DBL_TRUE_MIN, -DBL_TRUE_MIN,
+                            DBL_MAX,  0x1p129,   INFINITY, -INFINITY,    (double)NAN};
     for (size_t i = 0; i < PN_COUNT_OF(boxed); i++) {
         Ref r = PN_NO_REF;
         assert_false(ref_from_float(boxed[i], &r));
@@ -91,7 +96,8 @@ static void a_code_header_is_taken_apart(void **state) {
     (void)state;
     Ref header = {0x8000000008480019}; // 1 argument, 2 temps in all, 3 literals, has a primitive, Sista
     int64_t h = ref_int(header);
-    assert_true(ref_is_int(header) && code_header_is_sista(h) && code_header_has_primitive(h) && !code_header_is_large(h));
+    assert_true(ref_is_int(header) && code_header_is_sista(h) && code_header_has_primitive(h) &&
+                !code_header_is_large(h));
     assert_int_equal(code_header_literals(h), 3);
     assert_int_equal(code_header_temps(h), 2);
     assert_int_equal(code_header_args(h), 1);

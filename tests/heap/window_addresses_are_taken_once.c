@@ -1,4 +1,5 @@
-// tests/heap/window_addresses_are_taken_once.c: each part of the window gives out its addresses, once, and takes them back.
+// tests/heap/window_addresses_are_taken_once.c: each part of the window gives out its addresses, once, and takes them
+// back.
 #include "tests/support.h"
 
 #include <pthread.h>
@@ -86,7 +87,9 @@ static void *take_and_give(void *number) {
             clashes += *(uint64_t *)(uintptr_t)*slot != (uint64_t)(uintptr_t)number;
             pn_window_give(PN_PART_PRIVATE_CODE, *slot, 4096);
         }
-        *slot = round < ROUNDS ? pn_window_take(PN_PART_PRIVATE_CODE, PN_PRIVATE_CODE + pn_random(&random) % 64 * 4096, 1) : 0;
+        *slot = round < ROUNDS
+                    ? pn_window_take(PN_PART_PRIVATE_CODE, PN_PRIVATE_CODE + pn_random(&random) % 64 * 4096, 1)
+                    : 0;
         if (*slot != 0) *(uint64_t *)(uintptr_t)*slot = (uint64_t)(uintptr_t)number;
     }
     return (void *)clashes;
@@ -95,7 +98,8 @@ static void *take_and_give(void *number) {
 static void threads_take_different_addresses(void **state) {
     (void)state;
     pthread_t threads[THREADS];
-    for (size_t i = 0; i < THREADS; i++) assert_int_equal(pthread_create(&threads[i], NULL, take_and_give, (void *)(i + 1)), 0);
+    for (size_t i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, take_and_give, (void *)(i + 1)), 0);
     for (size_t i = 0; i < THREADS; i++) {
         void *clashes;
         pthread_join(threads[i], &clashes);
@@ -108,9 +112,12 @@ static void threads_take_different_addresses(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(starting_again_does_nothing),     cmocka_unit_test(first_fit_and_what_was_wanted),
-        cmocka_unit_test(a_full_part_answers_0),           cmocka_unit_test(given_addresses_hold_nothing),
-        cmocka_unit_test(private_code_is_writable_at_once), cmocka_unit_test(threads_take_different_addresses),
+        cmocka_unit_test(starting_again_does_nothing),
+        cmocka_unit_test(first_fit_and_what_was_wanted),
+        cmocka_unit_test(a_full_part_answers_0),
+        cmocka_unit_test(given_addresses_hold_nothing),
+        cmocka_unit_test(private_code_is_writable_at_once),
+        cmocka_unit_test(threads_take_different_addresses),
     };
     return test_run(tests);
 }

