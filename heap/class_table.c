@@ -34,6 +34,19 @@ PnStatus pn_class_table_init(PnError *error) {
     return pn_error(error, PN_NO_MEMORY, 0, "cannot map the class table: %s", strerror(errno));
 }
 
+// ---- Entries ------------------------------------------------------------------------------------
+// Relaxed atomics: a hash that is no index may make somebody look at an entry that its owner is just writing. Only who
+// has an instance of the class relies on what is there, and whatever brought it the instance has ordered that.
+
+static Ref class_entry(uint32_t index) { return (Ref){__atomic_load_n(&pn_class_table[index].bits, __ATOMIC_RELAXED)}; }
+static uint32_t shape_entry(uint32_t index) { return __atomic_load_n(&pn_class_shapes[index], __ATOMIC_RELAXED); }
+
+// release: pairs with whoever takes an index by seeing that its shape is 0 (image/).
+static void set_entry(uint32_t index, Ref class_ref, uint32_t shape) {
+    __atomic_store_n(&pn_class_table[index].bits, class_ref.bits, __ATOMIC_RELAXED);
+    __atomic_store_n(&pn_class_shapes[index], shape, __ATOMIC_RELEASE);
+}
+
 // ---- Giving out indices -------------------------------------------------------------------------
 
 static uint32_t take_unused(uint32_t count) {
@@ -104,8 +117,7 @@ void pn_indices_give(const uint32_t *indices, size_t count) {
     pthread_mutex_lock(&reuse_mutex);
     for (size_t i = 0; i < count; i++) {
         uint32_t index = indices[i];
-        pn_class_table[index] = PN_NO_REF;
-        pn_class_shapes[index] = 0;
+        set_entry(index, PN_NO_REF, 0);
         if (index >= PN_FIRST_RUN_INDEX) waiting[index / 64] |= UINT64_C(1) << index % 64;
     }
     pthread_mutex_unlock(&reuse_mutex);
@@ -113,17 +125,23 @@ void pn_indices_give(const uint32_t *indices, size_t count) {
 
 // ---- From index to class ------------------------------------------------------------------------
 
-// What stands for an index that this worker has given another shape; PN_NO_REF if it has not.
-static Ref obsolete_class(const WorkerMore *more, uint32_t index) {
-    for (size_t i = 0; i < more->obsolete_count; i++)
-        if (more->obsolete[i].index == index) return more->obsolete[i].class_ref;
-    return PN_NO_REF;
+// What stands for an index that this worker has given another shape; PN_NO_REF if it has not. The one found comes to
+// the front: the same class is asked for again and again.
+static Ref obsolete_class(WorkerMore *more, uint32_t index) {
+    PnIndexShape *all = more->obsolete;
+    size_t i = 0;
+    while (i < more->obsolete_count && all[i].index != index) i++;
+    if (i == more->obsolete_count) return PN_NO_REF;
+    PnIndexShape found = all[i];
+    all[i] = all[0];
+    all[0] = found;
+    return found.class_ref;
 }
 
 Oop pn_class_at(WorkerVm *vm, uint32_t index) {
     Ref class_ref = PN_NO_REF;
     if (PN_UNLIKELY(vm->more != NULL && vm->more->obsolete_count != 0)) class_ref = obsolete_class(vm->more, index);
-    if (ref_is_none(class_ref)) class_ref = pn_class_table[index];
+    if (ref_is_none(class_ref)) class_ref = class_entry(index);
     return ref_is_none(class_ref) ? PN_NO_OOP : pn_deref(vm, class_ref);
 }
 
@@ -164,14 +182,13 @@ static bool add_own_index(WorkerMore *more, uint32_t index) {
 PnStatus pn_class_enter(WorkerVm *vm, Oop class_object, uint32_t index) {
     PN_CHECK(!ref_is_shared(ref_of(class_object)), "class at %#lx of a layer entered at index %u",
              (unsigned long)class_object.bits, index);
-    bool is_taken = pn_class_shapes[index] != 0 && !ref_same(pn_class_table[index], ref_of(class_object));
+    bool is_taken = shape_entry(index) != 0 && !ref_same(class_entry(index), ref_of(class_object));
     if (is_taken) return PN_INDEX_CLASH;
     WorkerMore *more = pn_more(vm);
     if (!own_index(more, index) && !add_own_index(more, index)) return PN_NO_MEMORY;
     uint64_t h = oop_header(class_object) & ~PN_HDR_HASH_MASK;
     oop_set_header(class_object, h | (uint64_t)index << PN_HDR_HASH_SHIFT);
-    pn_class_table[index] = ref_of(class_object);
-    pn_class_shapes[index] = class_shape(class_object);
+    set_entry(index, ref_of(class_object), class_shape(class_object));
     return PN_OK;
 }
 
@@ -182,7 +199,7 @@ static Oop make_obsolete_clone(WorkerVm *vm, Oop class_object, uint32_t index) {
     if (oop_is_none(clone)) return clone;
     oop_set_header(clone, (oop_header(clone) & ~PN_HDR_HASH_MASK) | (uint64_t)index << PN_HDR_HASH_SHIFT);
     for (size_t i = 0; i < slots; i++) pn_store(vm, clone, i, oop_slot(class_object, i));
-    pn_store(vm, clone, PN_BEHAVIOR_FORMAT, ref_from_int(pn_class_shapes[index] - 1));
+    pn_store(vm, clone, PN_BEHAVIOR_FORMAT, ref_from_int(shape_entry(index) - 1));
     return clone;
 }
 
@@ -200,7 +217,7 @@ static bool leave_index(WorkerVm *vm, Oop class_object, uint32_t index) {
     if (oop_is_none(clone)) return false;
     WorkerMore *more = pn_more(vm);
     if (!own_index(more, index)) return add_obsolete(more, index, clone); // others go on with the table's entry
-    pn_class_table[index] = ref_of(clone);
+    set_entry(index, ref_of(clone), shape_entry(index));
     return true;
 }
 
@@ -211,7 +228,7 @@ static uint32_t index_failed(WorkerVm *vm, uint32_t code) {
 
 // A new index for a class that has none, or whose instances shall have another shape than those it has at old_index.
 static PN_COLD uint32_t renew_index(WorkerVm *vm, Oop class_object, uint32_t old_index) {
-    bool leaves_old = old_index != 0 && pn_class_shapes[old_index] != 0 &&
+    bool leaves_old = old_index != 0 && shape_entry(old_index) != 0 &&
                       pn_class_at(vm, old_index).bits == class_object.bits;
     if (ref_is_shared(ref_of(class_object)) && pn_make_private(vm, &class_object) != PN_WRITABLE)
         return index_failed(vm, PN_ERROR_NO_MEMORY);
@@ -228,9 +245,8 @@ uint32_t pn_class_index(WorkerVm *vm, Oop class_object) {
     if (PN_UNLIKELY(shape == 0)) return index_failed(vm, PN_ERROR_RECEIVER);
     uint32_t index = hdr_hash(oop_header(class_object));
     // A hash may also be that of an object that became a class later: then the table has another class there, or none.
-    if (PN_LIKELY(pn_class_shapes[index] == shape) &&
-        (PN_LIKELY(ref_same(pn_class_table[index], ref_of(class_object))) ||
-         pn_class_at(vm, index).bits == class_object.bits))
+    if (PN_LIKELY(shape_entry(index) == shape) && (PN_LIKELY(ref_same(class_entry(index), ref_of(class_object))) ||
+                                                   pn_class_at(vm, index).bits == class_object.bits))
         return index;
     return renew_index(vm, class_object, index);
 }

@@ -220,7 +220,7 @@ extern void (*pn_mark_barrier)(WorkerVm *vm, Oop object, Ref new_value);
 // Stores into o are to be reported as changes of behaviour from now on: lookup has read it, see Note [Guarded objects].
 static inline void pn_guard(Oop o) {
     uint64_t h = oop_header(o);
-    if ((h & (PN_HDR_IMMUTABLE | PN_HDR_GUARDED)) == 0) oop_set_header(o, h | PN_HDR_GUARDED);
+    if (!pn_address_is_shared(o.bits) && (h & PN_HDR_GUARDED) == 0) oop_set_header(o, h | PN_HDR_GUARDED);
 }
 
 void pn_remember(WorkerVm *vm, Oop o); // o is old, not yet remembered

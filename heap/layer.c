@@ -62,7 +62,7 @@ static PnStatus make_file(Layer *layer, PnError *error) {
 
 static PnStatus map_writable(LayerDraft *draft, PnError *error) {
     const Layer *layer = draft->layer;
-    void *memory = mmap(NULL, layer_file_bytes(layer), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, layer->fd, 0);
+    void *memory = mmap(NULL, layer_file_bytes(layer), PROT_READ | PROT_WRITE, MAP_SHARED, layer->fd, 0);
     if (memory == MAP_FAILED) return pn_error(error, PN_NO_MEMORY, 0, "cannot map a new layer: %s", strerror(errno));
     draft->objects = memory;
     draft->code = draft->objects + layer->file_offset[1];

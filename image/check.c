@@ -190,9 +190,10 @@ static PnStatus check_header_word(ImageCheck *c, Oop o, size_t slots, bool is_co
     if (hdr_hash(header) == 0 && !may_lack_hash(o, format)) return pn_check_failed(c, at, "an object without identity hash");
     if (is_hidden_kind(class_index, format)) return PN_OK;
     if (class_index <= PN_CLASS_LAST_HIDDEN) return pn_check_failed(c, at, "class index %u is no class's", class_index);
-    if (c->shapes[class_index] == 0)
+    uint32_t shape = check_shape(c, class_index);
+    if (shape == 0)
         return c->knows_ancestors ? pn_check_failed(c, at, "class index %u is unknown", class_index) : PN_OK;
-    if (!conforms(c->shapes[class_index], format, slots))
+    if (!conforms(shape, format, slots))
         return pn_check_failed(c, at, "an object of format %u with %zu slots is no instance of class %u", format, slots,
                                class_index);
     return PN_OK;
@@ -286,11 +287,21 @@ static Area area_of_segment(const Segment *s, uint64_t linked) {
     return (Area){.start = linked, .bytes = s->bytes, .memory = (const uint8_t *)(uintptr_t)s->start};
 }
 
+// 1 + the highest class index that the file or an ancestor has; what the file says is not believed yet.
+static size_t count_shapes(const ImageCheck *c) {
+    uint32_t highest = PN_CLASS_FIRST_FREE;
+    for (const Layer *l = c->checks->parent; l; l = l->parent)
+        for (size_t i = 0; i < l->index_count; i++) highest = (uint32_t)pn_max(highest, l->indices[i]);
+    for (size_t i = 0; i < c->header->class_count; i++) highest = (uint32_t)pn_max(highest, c->tables.indices[i]);
+    return pn_min(highest, PN_MAX_CLASS_INDEX) + 1;
+}
+
 static bool set_up(ImageCheck *c) {
     const ImageHeader *h = c->header;
     Layer *parent = c->checks->parent;
     c->areas = pn_mem_alloc_zeroed((2 + 2 * count_ancestors(parent)) * sizeof *c->areas);
-    c->shapes = pn_mem_alloc_zeroed((PN_MAX_CLASS_INDEX + 1) * sizeof *c->shapes);
+    c->shape_count = count_shapes(c);
+    c->shapes = pn_mem_alloc_zeroed(c->shape_count * sizeof *c->shapes);
     if (!c->areas || !c->shapes) return false;
     size_t code = h->header_bytes + h->first_segment_bytes;
     c->areas[0] = (Area){h->objects_address, h->objects_bytes, c->file + h->header_bytes, NULL, h->header_bytes};

@@ -25,10 +25,15 @@ typedef struct ImageCheck {
     size_t area_count;
     Translation to_file;  // addresses of ancestors in this process -> linked ones
     uint32_t *shapes;     // class index -> format word + 1, of the file and its ancestors
+    size_t shape_count;
     Overlay overlay;      // the file's; empty until it has been checked
     const uint64_t *hidden_end; // end of the class table's pages, which are at the beginning of a base
     PnError *error;
 } ImageCheck;
+
+static inline uint32_t check_shape(const ImageCheck *c, uint32_t class_index) {
+    return class_index < c->shape_count ? c->shapes[class_index] : 0;
+}
 
 // Fill the error, naming the offset in the file, and answer PN_BAD_IMAGE.
 PnStatus pn_check_failed(ImageCheck *c, size_t offset, const char *format, ...) PN_PRINTF(3, 4);

@@ -65,13 +65,13 @@ PnStatus pn_check_class_list(ImageCheck *c) {
         const uint32_t *index = &c->tables.indices[i], *shape = &c->tables.shapes[i];
         if (!is_index_of_file(*index)) return entry_failed(c, index, "not a class index of a file", *index);
         if (i > 0 && index[-1] >= *index) return entry_failed(c, index, "class indices do not ascend", *index);
-        if (c->shapes[*index] != 0) return entry_failed(c, index, "a class index that an ancestor has", *index);
+        if (check_shape(c, *index) != 0) return entry_failed(c, index, "a class index that an ancestor has", *index);
         if (!is_shape(*shape)) return entry_failed(c, shape, "not a class's shape", *shape);
         if (!fits_kernel(*index, *shape)) return entry_failed(c, shape, "a kernel class of another shape", *shape);
         c->shapes[*index] = *shape;
     }
     for (size_t i = 0; i < PN_COUNT_OF(kernel_shapes) && c->knows_ancestors; i++)
-        if (c->shapes[kernel_shapes[i].index] == 0)
+        if (check_shape(c, kernel_shapes[i].index) == 0)
             return entry_failed(c, c->tables.indices, "a kernel class is missing", kernel_shapes[i].index);
     return PN_OK;
 }

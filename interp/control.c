@@ -47,9 +47,9 @@ static bool is_selector(Oop o) { return !oop_is_immediate(o) && oop_is_bytes(o) 
 
 // Receiver and count arguments are in place: send selector, searched from class_object, or from the receiver's class if none.
 static const PnCell *send_prepared(WorkerVm *vm, Ref selector, uint32_t count, Oop class_object) {
-    if (oop_is_none(class_object)) return pn_send_slow(vm, selector, count);
+    if (oop_is_none(class_object)) return pn_send_without_site(vm, selector, count);
     Oop method = pn_lookup(vm, class_object, selector);
-    if (oop_is_none(method) || !is_code(method)) return pn_send_slow(vm, selector, count);
+    if (oop_is_none(method) || !is_code(method)) return pn_send_without_site(vm, selector, count);
     Ref *receiver = vm->sp - 1 - count;
     *receiver = ref_of(pn_deref(vm, *receiver));
     return enter_method(vm, method, count);
@@ -61,7 +61,7 @@ static const PnCell *perform(WorkerVm *vm, uint32_t arg_count) { // 83: receiver
     if (selector_arguments(selector) != arg_count - 1) return fail(vm, PN_PRIM_NUM_ARGS);
     for (Ref *at = vm->sp - arg_count; at < vm->sp - 1; at++) at[0] = at[1];
     vm->sp--;
-    return pn_send_slow(vm, ref_of(selector), arg_count - 1);
+    return pn_send_without_site(vm, ref_of(selector), arg_count - 1);
 }
 
 // Whether class_object is the class of receiver or one of its superclasses.

@@ -43,14 +43,18 @@
 static inline uint64_t *site_word(const WorkerVm *vm, const uint8_t *pc) {
     return (uint64_t *)(vm->site_base + 8 * (uintptr_t)pc);
 }
-// The cell for a receiver, if the site knows it; otherwise bits of PN_CLASS_KEY_MASK remain (Note [Site words]).
-static inline uint64_t site_match(const WorkerVm *vm, const uint8_t *pc, Ref receiver, bool *hit) {
-    // acquire: pairs with the release in pn_site_write; the Code behind the word was written before it.
-    uint64_t word = __atomic_load_n(site_word(vm, pc), __ATOMIC_ACQUIRE);
-    uint64_t match = word ^ ref_class_key(receiver);
-    *hit = (match & PN_CLASS_KEY_MASK) == 0;
-    return match >> 17;
+// The cell for a class key, if the site knows it; otherwise bits of PN_CLASS_KEY_MASK remain (Note [Site words]).
+static inline uint64_t site_match(const WorkerVm *vm, const uint8_t *pc, uint64_t key) {
+    // acquire: pairs with the release in site_write (interp/send.c); the Code behind the word was written before it.
+    return __atomic_load_n(site_word(vm, pc), __ATOMIC_ACQUIRE) ^ key;
 }
+static inline bool site_hits(uint64_t match) { return (match & PN_CLASS_KEY_MASK) == 0; }
+static inline uint64_t header_key(Ref receiver) {
+    return (uint32_t)oop_header(ref_raw(receiver)) & PN_CLASS_KEY_MASK;
+}
+// Two ways to go on shall stay two: a conditional move would make the next bytecode wait for the condition.
+#define KEEP_BRANCH() __asm__ volatile("")
+
 // The thread's lookup cache, for sites that see several classes; NULL: not there.
 static inline const PnCell *cache_probe(const WorkerVm *vm, Ref receiver, Ref selector) {
     uint64_t key = vm->world_key | ref_class_key(receiver);
@@ -78,7 +82,10 @@ static inline bool floats_of(Ref a, Ref b, double *x, double *y) {
 #define INNER_OPS(INNER)                                                                           \
     INNER(send_special) INNER(send_literal_0) INNER(send_literal_1) INNER(send_literal_2)          \
     INNER(fall_back) INNER(closure) INNER(grow) INNER(grow_closure) INNER(leave_failed) INNER(safepoint) INNER(answer)             \
-    INNER(non_local) INNER(extended) INNER(assign_failed) INNER(must_be_boolean)
+    INNER(non_local) INNER(extended) INNER(assign_failed) INNER(must_be_boolean)   \
+    INNER(float_add) INNER(float_subtract) INNER(float_less) INNER(float_greater)                  \
+    INNER(float_less_equal) INNER(float_greater_equal) INNER(float_equal) INNER(float_not_equal)   \
+    INNER(compared_2)
 
 // ---- The two ways of compiling ops.inc ------------------------------------------------------------------
 

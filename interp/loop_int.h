@@ -19,6 +19,8 @@ static inline bool cell_is_code(const PnCell *c) { return (uintptr_t)c > 2; }
 // Receiver and arg_count arguments are on the stack. The plain cell of the code to run, receiver and perhaps arguments on the
 // stack changed to what it expects (followed; a Message for doesNotUnderstand:). PN_FAILED: nobody understands.
 const PnCell *pn_send_slow(WorkerVm *vm, Ref selector, uint32_t arg_count);
+// The same for a message that is not the send of the bytecode before vm->pc (perform:, events): its site stays as it is.
+const PnCell *pn_send_without_site(WorkerVm *vm, Ref selector, uint32_t arg_count);
 // The same for a super send; class_object is where the search starts (superclass already taken), or none for nil.
 const PnCell *pn_send_super_slow(WorkerVm *vm, Ref selector, uint32_t arg_count, Oop method_class);
 // An entry for shared receivers has found that its receiver has a copy: takes it, and answers what to run then.

@@ -77,7 +77,11 @@ static bool site_may_hold(const WorkerVm *vm, const uint8_t *pc, uint32_t key, c
     return !is_shared_site || (!code->is_private && index_is_of_layer(key));
 }
 
+// Instead of a key: the send is not that of the bytecode before vm->pc, whose site must not hear of it.
+#define NO_SITE UINT32_MAX
+
 static void site_write(WorkerVm *vm, uint32_t key, Code *code) {
+    if (key == NO_SITE) return;
     World *world = vm->world;
     if (vm->site_base == pn_empty_site_base) {
         if (++world->misses < PN_MISSES_BEFORE_SITES) return;
@@ -223,17 +227,25 @@ static Oop follow_receiver(WorkerVm *vm, uint32_t arg_count) {
     return followed;
 }
 
-const PnCell *pn_send_slow(WorkerVm *vm, Ref selector, uint32_t arg_count) {
+static const PnCell *send_from_site(WorkerVm *vm, Ref selector, uint32_t arg_count, bool has_site) {
     Oop receiver = follow_receiver(vm, arg_count);
     uint32_t key = ref_class_key(ref_of(receiver));
+    uint32_t site_key = has_site ? key : NO_SITE;
     uint64_t cache_key = vm->world_key | key;
     const PnCacheEntry *entry = cache_entry(vm, cache_key, selector);
     if (entry->key == cache_key && ref_same(entry->selector, selector)) {
         Code *code = code_of_cell(entry->cell);
-        site_write(vm, key, code);
+        site_write(vm, site_key, code);
         return &code->plain;
     }
-    return send_from(vm, pn_class_of(vm, receiver), cache_key, key, selector, arg_count);
+    return send_from(vm, pn_class_of(vm, receiver), cache_key, site_key, selector, arg_count);
+}
+
+const PnCell *pn_send_slow(WorkerVm *vm, Ref selector, uint32_t arg_count) {
+    return send_from_site(vm, selector, arg_count, true);
+}
+const PnCell *pn_send_without_site(WorkerVm *vm, Ref selector, uint32_t arg_count) {
+    return send_from_site(vm, selector, arg_count, false);
 }
 
 // Bit 22 is free in a class key: it marks the cache entries of super sends, whose key is the class that has the method.
@@ -312,7 +324,7 @@ const PnCell *pn_send_event(WorkerVm *vm, enum PnSpecial event, Ref receiver, co
     PN_CHECK((char *)vm->sp + bytes <= (char *)vm->cp, "no room for an event's arguments");
     *vm->sp++ = receiver;
     for (uint32_t i = 0; i < count; i++) *vm->sp++ = arguments[i];
-    return pn_send_slow(vm, selector, count);
+    return pn_send_without_site(vm, selector, count);
 }
 
 Oop pn_method_class(WorkerVm *vm, const Code *code) {

@@ -26,19 +26,25 @@ static inline Oop allocate(WorkerVm *vm, uint64_t header, uint32_t index, Ref ni
     return o;
 }
 
+static inline __attribute__((always_inline)) Oop loop(WorkerVm *vm, uint32_t index, uint64_t n, bool allocates) {
+    uint64_t header = pn_header(3, 0, PN_FMT_FIXED, index);
+    Ref nil = vm_nil(vm);
+    Oop newest = PN_NO_OOP;
+#pragma GCC unroll 1
+    for (uint64_t i = 0; i < n; i++) {
+        if (allocates) newest = allocate(vm, header, index, nil);
+        __asm__ volatile("" : "+r"(newest.bits) : : "memory");
+    }
+    return newest;
+}
+
 static void from_c(uint64_t n, bool allocates) {
     BenchWorld world = bench_frozen(build);
     uint32_t index = pn_class_index(world.vm, bench_class(&world, "Triple"));
-    uint64_t header = pn_header(3, 0, PN_FMT_FIXED, index);
-    Ref nil = vm_nil(world.vm);
-    Oop newest = PN_NO_OOP;
     uint64_t start = bench_now();
-    for (uint64_t i = 0; i < n; i++) {
-        if (allocates) newest = allocate(world.vm, header, index, nil);
-        __asm__ volatile("" : "+r"(newest.bits) : : "memory");
-    }
+    Oop newest = allocates ? loop(world.vm, index, n, true) : loop(world.vm, index, n, false);
     uint64_t ns = bench_now() - start;
-    bench_check(!allocates || (oop_class_index(newest) == index && ref_same(oop_slot(newest, 2), nil)), "wrong object");
+    bench_check(!allocates || (oop_class_index(newest) == index && ref_same(oop_slot(newest, 2), vm_nil(world.vm))), "wrong object");
     bench_result(n, ns);
     bench_end(&world);
 }

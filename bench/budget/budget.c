@@ -3,11 +3,14 @@
 
 #include <time.h>
 
-uint64_t bench_now(void) {
+static uint64_t read_clock(clockid_t clock) {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(clock, &t);
     return (uint64_t)t.tv_sec * 1000000000U + (uint64_t)t.tv_nsec;
 }
+
+uint64_t bench_now(void) { return read_clock(CLOCK_PROCESS_CPUTIME_ID); }
+uint64_t bench_clock(void) { return read_clock(CLOCK_MONOTONIC); }
 
 void bench_result(uint64_t units, uint64_t ns) {
     printf("units %llu ns %llu\n", (unsigned long long)units, (unsigned long long)ns);

@@ -13,7 +13,10 @@
 // Stop the program with a text if condition does not hold.
 #define bench_check(condition, ...) PN_CHECK(condition, __VA_ARGS__)
 
-uint64_t bench_now(void); // ns
+// ns of this process's own: what is measured never waits, so on a machine at rest it is the time that passes, and on
+// a busy one still the time it takes. bench_clock is the time that passes, for spans too short for a system call.
+uint64_t bench_now(void);
+uint64_t bench_clock(void);
 void bench_result(uint64_t units, uint64_t ns);
 
 typedef struct BenchCase {

@@ -1,5 +1,12 @@
 // A layer that is written to a file and mapped again has the same objects: mapped in place in a process that has none of its symbols,
 // relocated and redirected otherwise.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
 #include "tests/image/hand_made.h"
 
 #define THINGS 1000

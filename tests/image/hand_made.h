@@ -2,16 +2,10 @@
 //
 // hand_made_base: nil, false, true, the classes that the machine relies on, special objects, a class Thing with two slots and a
 // method, a chain of so many Things. hand_made_child: above such a base, with a class, symbol and chain of its own, and an
-// overlay in which the base's first Thing is replaced.
+// overlay in which the base's first Thing is replaced. Used by test programs and by a fuzzer, so it does not need cmocka: what does
+// not work ends the program.
 #ifndef PN_TEST_HAND_MADE_H
 #define PN_TEST_HAND_MADE_H
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -190,8 +184,7 @@ static inline uint32_t hand_index_of(Layer *layer, const char *name) {
         Oop text = ref_raw(oop_slot(class_object, PN_CLASS_NAME));
         if (oop_byte_count(text) == strlen(name) && memcmp(oop_bytes(text), name, strlen(name)) == 0) return layer->indices[i];
     }
-    fail_msg("no class %s", name);
-    return 0;
+    pn_die(__FILE__, __LINE__, "no class %s", name);
 }
 
 static inline void hand_fill_child(HandMade *m, size_t things) {
@@ -208,7 +201,7 @@ static inline void hand_fill_child(HandMade *m, size_t things) {
     uint64_t copy = hand_object(m, base_thing, PN_FMT_FIXED, 2);
     hand_set(m, copy, 0, m->first_thing);
     hand_set(m, copy, 1, class_object);
-    assert_true(pn_overlay_put(&m->overlay, (Ref){old_thing}, (Ref){copy}));
+    PN_CHECK(pn_overlay_put(&m->overlay, (Ref){old_thing}, (Ref){copy}), "no memory");
 }
 
 static inline void hand_fill(HandMade *m, size_t things) {
@@ -233,7 +226,7 @@ static inline Layer *hand_make(Layer *parent, size_t things) {
     hand_fill(&m, things);
     pn_mem_free(m.objects);
     pn_mem_free(m.code);
-    if (pn_layer_draft(parent, m.objects_used, m.code_used, &m.draft, &error) != PN_OK) fail_msg("%s", error.text);
+    if (pn_layer_draft(parent, m.objects_used, m.code_used, &m.draft, &error) != PN_OK) pn_die(__FILE__, __LINE__, "%s", error.text);
     Layer *layer = m.draft.layer;
     m.objects = m.draft.objects;
     m.code = m.draft.code;
@@ -243,11 +236,11 @@ static inline Layer *hand_make(Layer *parent, size_t things) {
     layer->nil = (Ref){m.nil};
     layer->special_objects = (Ref){m.special_objects};
     layer->overlay = m.overlay;
-    if (m.overlay.count) assert_true(pn_filter_build(&layer->filter, &layer->overlay, NULL));
+    if (m.overlay.count) PN_CHECK(pn_filter_build(&layer->filter, &layer->overlay, NULL), "no memory");
     layer->indices = pn_mem_alloc(m.class_count * sizeof *layer->indices);
     memcpy(layer->indices, m.indices, m.class_count * sizeof *layer->indices);
     layer->index_count = m.class_count;
-    if (pn_layer_publish(&m.draft, &error) != PN_OK) fail_msg("%s", error.text);
+    if (pn_layer_publish(&m.draft, &error) != PN_OK) pn_die(__FILE__, __LINE__, "%s", error.text);
     for (size_t i = 0; i < m.class_count; i++) {
         pn_class_table[m.indices[i]] = (Ref){m.classes[i]};
         pn_class_shapes[m.indices[i]] = m.shapes[i];
@@ -262,14 +255,14 @@ static inline Layer *hand_made_child(Layer *base, size_t things) { return hand_m
 
 static inline void hand_save(Layer *layer, const char *path) {
     PnError error = {0};
-    if (pn_image_save(layer, path, &error) != PN_OK) fail_msg("saving %s: %s", path, error.text);
+    if (pn_image_save(layer, path, &error) != PN_OK) pn_die(__FILE__, __LINE__, "saving %s: %s", path, error.text);
 }
 
 static inline Layer *hand_map(const char *path, Layer *parent, PnImageMapping *how) {
     PnError error = {0};
     Layer *layer = NULL;
     PnImageChecks checks = {.parent = parent};
-    if (pn_image_map_with(path, &checks, &layer, how, &error) != PN_OK) fail_msg("mapping %s: %s", path, error.text);
+    if (pn_image_map_with(path, &checks, &layer, how, &error) != PN_OK) pn_die(__FILE__, __LINE__, "mapping %s: %s", path, error.text);
     return layer;
 }
 
@@ -315,21 +308,20 @@ static inline void hand_remove_directory(void) {
 // The whole of a file; *count is its size.
 static inline uint8_t *hand_read(const char *path, size_t *count) {
     FILE *file = fopen(path, "rb");
-    assert_non_null(file);
+    PN_CHECK(file, "cannot open %s", path);
     fseek(file, 0, SEEK_END);
     *count = (size_t)ftell(file);
     rewind(file);
     uint8_t *bytes = pn_mem_alloc(*count + 1);
-    assert_int_equal(fread(bytes, 1, *count, file), *count);
+    PN_CHECK(fread(bytes, 1, *count, file) == *count, "cannot read %s", path);
     fclose(file);
     return bytes;
 }
 
 static inline void hand_write(const char *path, const uint8_t *bytes, size_t count) {
     FILE *file = fopen(path, "wb");
-    assert_non_null(file);
-    assert_int_equal(fwrite(bytes, 1, count, file), count);
-    assert_int_equal(fclose(file), 0);
+    PN_CHECK(file, "cannot open %s", path);
+    PN_CHECK(fwrite(bytes, 1, count, file) == count && fclose(file) == 0, "cannot write %s", path);
 }
 
 // Make the hashes of a changed file right again, as somebody would who means harm.

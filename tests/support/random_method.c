@@ -760,7 +760,8 @@ static void make_creation(Gen *g, const ClassInfo *class_info) {
     pn_asm_install(a, pn_asm_metaclass(g->vm, class_info->class_object), "make");
 }
 
-// start: n: trace := n; then each selector once, with new fuel. ^trace
+// start: n: trace := n; then each selector once, with new fuel. ^trace. It has no blocks, since a return out of a
+// process's first method has nowhere to go once its frame has become a context.
 static void make_start(Gen *g) {
     Asm *a = pn_asm(g->vm, 1, 2);
     Scope s = {.g = g, .a = a, .self_class = &g->classes[0], .temp_count = 1, .temp_types = {INT}};
@@ -770,7 +771,7 @@ static void make_start(Gen *g) {
         pn_asm_push_int(a, FUEL);
         pn_asm_store_global(a, g->fuel, true);
         pn_asm_push_self(a);
-        push_arguments(&s, &g->signatures[i], 1);
+        push_arguments(&s, &g->signatures[i], 0);
         pn_asm_send(a, g->signatures[i].name, g->signatures[i].arguments);
         if (g->signatures[i].result == INT) add_trace(a, g);
         else pn_asm_pop(a);
