@@ -135,7 +135,7 @@ static bool copy_shared(WorkerVm *vm, Oop *o) {
     if (oop_is_none(copy)) copy = plain_copy(vm, original, header, slots);
     if (oop_is_none(copy)) return false;
     PN_ASSERT(pn_copy_is_faithful(original, copy), "H6: %p is no copy of %p", (void *)copy.bits, (void *)original.bits);
-    pn_overlay_enter(vm, ref_of(original), ref_of(copy));
+    pn_overlay_enter_reserved(vm, ref_of(original), ref_of(copy));
     WorkerMore *more = pn_more(vm);
     more->copies++;
     more->copied_bytes += bytes;
@@ -180,7 +180,7 @@ static bool slot_is_behavior(Oop o, size_t index) {
 }
 
 // Everything that is asked once a store is not plain. o is mutable.
-static PnAccess store_asking(WorkerVm *vm, Oop o, size_t index, Ref value) {
+static PN_NOINLINE PnAccess store_asking(WorkerVm *vm, Oop o, size_t index, Ref value) {
     uint64_t h = oop_header(o);
     if (PN_UNLIKELY((h & PN_HDR_GUARDED) != 0) && slot_is_behavior(o, index) && pn_behavior_changed(vm) != PN_OK)
         return PN_OUT_OF_MEMORY;
@@ -195,21 +195,12 @@ static PN_NOINLINE PnAccess store_into_immutable(WorkerVm *vm, Oop o, size_t ind
     return access == PN_WRITABLE ? store_asking(vm, o, index, value) : access;
 }
 
-static PN_NOINLINE PnAccess store_rare(WorkerVm *vm, Oop o, size_t index, Ref value) {
-    return hdr_is_immutable(oop_header(o)) ? store_into_immutable(vm, o, index, value) : store_asking(vm, o, index, value);
-}
-
-static PN_NOINLINE PnAccess store_young_into_old(WorkerVm *vm, Oop o, size_t index, Ref value) {
-    oop_init_slot(o, index, value);
-    if (!ref_is_immediate(value)) pn_remember(vm, o);
-    return PN_WRITABLE;
-}
-
-// First the object that is nothing but old, and among those the value that is not young, whatever its tag: seven instructions.
+// First what comes most often: a young value for an old object that holds none yet. pn_store has found the rest of the test out.
 PnAccess pn_store_slow(WorkerVm *vm, Oop o, size_t index, Ref value) {
-    bool is_plainly_old = ((uint32_t)oop_header(o) & vm->store_mask) == 0;
-    if (PN_UNLIKELY(!is_plainly_old)) return store_rare(vm, o, index, value);
-    if (PN_UNLIKELY(vm_is_young(vm, value.bits))) return store_young_into_old(vm, o, index, value);
-    oop_init_slot(o, index, value);
-    return PN_WRITABLE;
+    uint32_t h = (uint32_t)oop_header(o);
+    if (PN_LIKELY((h & vm->store_mask) == 0)) {
+        oop_init_slot(o, index, value);
+        return ref_is_young(vm, value) ? remember(vm, o) : PN_WRITABLE;
+    }
+    return hdr_is_immutable(h) ? store_into_immutable(vm, o, index, value) : store_asking(vm, o, index, value);
 }

@@ -201,13 +201,17 @@ void pn_trap_lift(WorkerVm *vm);
 // ---- Stores -------------------------------------------------------------------------------------------
 
 PnAccess pn_store_slow(WorkerVm *vm, Oop o, size_t index, Ref value);
+// The two stores that need no more than that: into a young or remembered object; of what is not young into a plainly old one.
+// False: pn_store_slow decides.
+static inline bool pn_store_plain(WorkerVm *vm, Oop o, size_t index, Ref value) {
+    uint32_t bits = (uint32_t)oop_header(o) & vm->store_mask;
+    if (bits != vm->store_want && PN_UNLIKELY(bits != 0 || vm_is_young(vm, value.bits))) return false;
+    oop_init_slot(o, index, value);
+    return true;
+}
 // Store value into slot index of o, which is in hand: the one way to write a pointer (design section 6).
 static inline PnAccess pn_store(WorkerVm *vm, Oop o, size_t index, Ref value) {
-    if (PN_LIKELY(((uint32_t)oop_header(o) & vm->store_mask) == vm->store_want)) {
-        oop_init_slot(o, index, value);
-        return PN_WRITABLE;
-    }
-    return pn_store_slow(vm, o, index, value);
+    return PN_LIKELY(pn_store_plain(vm, o, index, value)) ? PN_WRITABLE : pn_store_slow(vm, o, index, value);
 }
 #define PN_STORE_MASK ((uint32_t)(PN_HDR_IMMUTABLE | PN_HDR_REMEMBERED | PN_HDR_GUARDED))
 #define PN_STORE_WANT ((uint32_t)PN_HDR_REMEMBERED)

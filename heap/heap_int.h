@@ -8,8 +8,9 @@
 
 // What r means in this worker, as pn_deref, but without copying anything in copy-everything mode.
 Oop pn_current(WorkerVm *vm, Ref r);
-// Make sure that the next pn_overlay_enter succeeds. False: no memory.
+// pn_overlay_enter in two steps: room for one more entry (false: no memory), then the entry.
 bool pn_overlay_reserve(WorkerVm *vm);
+void pn_overlay_enter_reserved(WorkerVm *vm, Ref original, Ref current);
 
 // ---- symbol.c -----------------------------------------------------------------------------------
 
@@ -23,6 +24,20 @@ bool pn_copy_is_faithful(Oop original, Oop copy);
 // Whether o, a pointer object in hand, is a class (or metaclass) as far as the machine is concerned.
 bool pn_has_class_shape(WorkerVm *vm, Oop o);
 #define PN_POISON_BODY UINT64_C(0x5050505050505057) // what poison mode writes over an original; tag 7: no value at all
+
+// ---- remembered.c -------------------------------------------------------------------------------
+
+PnAccess pn_remember_in_new_chunk(WorkerVm *vm, Oop o);
+// pn_remember, in line; answers PN_WRITABLE, so that a store can end with it.
+static inline PnAccess remember(WorkerVm *vm, Oop o) {
+    RememberedSet *set = vm->remembered;
+    if (PN_UNLIKELY(set == NULL || set->chunks->count == PN_COUNT_OF(set->chunks->entries)))
+        return pn_remember_in_new_chunk(vm, o);
+    oop_set_header(o, oop_header(o) | PN_HDR_REMEMBERED);
+    set->chunks->entries[set->chunks->count++] = o;
+    set->count++;
+    return PN_WRITABLE;
+}
 
 // ---- old_space.c --------------------------------------------------------------------------------
 

@@ -111,17 +111,17 @@ static void free_tables(Layer *layer) {
     pn_mem_free(layer->indices);
 }
 
-static void free_layer(Layer *layer) {
+static void unmap_layer(Layer *layer) {
     if (layer->objects.start != 0) pn_window_give(PN_PART_OBJECTS, layer->objects.start, mapped_bytes(&layer->objects));
     if (layer->code.start != 0) pn_window_give(PN_PART_CODE, layer->code.start, mapped_bytes(&layer->code));
     if (layer->fd >= 0) close(layer->fd);
     free_tables(layer);
-    pn_mem_free(layer);
 }
 
 void pn_layer_discard(LayerDraft *draft) {
     unmap_writable(draft);
-    free_layer(draft->layer);
+    unmap_layer(draft->layer);
+    pn_mem_free(draft->layer);
     draft->layer = NULL;
 }
 
@@ -131,10 +131,10 @@ static void unload_layer(Layer *layer) {
     pn_indices_give(layer->indices, layer->index_count);
     pn_world_free(layer->world);
     pn_code_forget_layer(layer);
-    void (*forget)(void *record) = layer->forget;
-    void *record = layer->record;
-    free_layer(layer);
-    if (forget != NULL) forget(record); // now its addresses and indices can be had again
+    unmap_layer(layer);
+    // Now its addresses and indices can be had again. Until it is forgotten other threads may look at its count.
+    if (layer->forget != NULL) layer->forget(layer->record);
+    pn_mem_free(layer);
 }
 
 // ---- Publishing ---------------------------------------------------------------------------------

@@ -58,12 +58,16 @@ static bool overlay_reserve(Overlay *o) {
     return resize(o, 2 * (o->mask + 1));
 }
 
-bool pn_overlay_put(Overlay *o, Ref key, Ref value) {
-    if (!overlay_reserve(o)) return false;
+static void put_pair(Overlay *o, Ref key, Ref value) {
     uint64_t *pair = find_pair(o, key.bits);
     o->count += pair[0] == 0;
     pair[0] = key.bits;
     pair[1] = value.bits;
+}
+
+bool pn_overlay_put(Overlay *o, Ref key, Ref value) {
+    if (!overlay_reserve(o)) return false;
+    put_pair(o, key, value);
     return true;
 }
 
@@ -145,10 +149,14 @@ bool pn_overlay_reserve(WorkerVm *vm) {
     return overlay_reserve(vm->overlay);
 }
 
+void pn_overlay_enter_reserved(WorkerVm *vm, Ref original, Ref current) {
+    put_pair(vm->overlay, original, current);
+    if (!filter_is_all(vm)) filter_add(&vm->filter, original.bits);
+}
+
 bool pn_overlay_enter(WorkerVm *vm, Ref original, Ref current) {
     if (!pn_overlay_reserve(vm)) return false;
-    pn_overlay_put(vm->overlay, original, current);
-    if (!filter_is_all(vm)) filter_add(&vm->filter, original.bits);
+    pn_overlay_enter_reserved(vm, original, current);
     return true;
 }
 

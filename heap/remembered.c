@@ -4,27 +4,25 @@
 // Invariants: G1, G2 (heap/heap.h).
 #include "heap/heap_int.h"
 
-static PN_COLD void add_chunk(WorkerVm *vm) {
+// A set that exists has a chunk.
+static void add_chunk(WorkerVm *vm) {
     RememberedSet *set = vm->remembered;
-    if (set == NULL) vm->remembered = set = pn_mem_alloc_zeroed(sizeof *set);
+    if (set == NULL) set = pn_mem_alloc_zeroed(sizeof *set);
     RememberedChunk *chunk = pn_mem_alloc(sizeof *chunk);
     // Without the entry the next collection would lose a living object: there is nothing to go on with.
     PN_CHECK(set != NULL && chunk != NULL, "worker %u: no memory for the remembered set", vm->id);
     chunk->next = set->chunks;
     chunk->count = 0;
     set->chunks = chunk;
+    vm->remembered = set;
 }
 
-void pn_remember(WorkerVm *vm, Oop o) {
-    RememberedSet *set = vm->remembered;
-    if (PN_UNLIKELY(set == NULL || set->chunks == NULL || set->chunks->count == PN_COUNT_OF(set->chunks->entries))) {
-        add_chunk(vm);
-        set = vm->remembered;
-    }
-    oop_set_header(o, oop_header(o) | PN_HDR_REMEMBERED);
-    set->chunks->entries[set->chunks->count++] = o;
-    set->count++;
+PN_NOINLINE PnAccess pn_remember_in_new_chunk(WorkerVm *vm, Oop o) {
+    add_chunk(vm);
+    return remember(vm, o);
 }
+
+void pn_remember(WorkerVm *vm, Oop o) { remember(vm, o); }
 
 void pn_remembered_free(WorkerVm *vm) {
     if (vm->remembered == NULL) return;

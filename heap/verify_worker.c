@@ -366,7 +366,8 @@ static bool verify_trap(Verify *v) {
     bool is_met = vm->trap.link == NULL;
     for (FrameWalk w = pn_frames(v->vm); w.link != NULL; pn_frame_next(&w)) {
         is_met |= w.link == vm->trap.link;
-        if (w.link->pc == pn_trap_bytecode && w.link != vm->trap.link)
+        // The top frame goes on at vm->pc; its link holds what an earlier frame left there.
+        if (w.link->pc == pn_trap_bytecode && w.link != vm->trap.link && w.link != vm->cp)
             return pn_verify_fails(v, "S4", "the trap is planted at link %p, unknown to the worker", (void *)w.link);
     }
     if (is_met && (vm->trap.link == NULL || vm->trap.link->pc == pn_trap_bytecode)) return true;

@@ -149,41 +149,57 @@ static PnStatus take_object(ImageCheck *c, uint64_t *at, uint32_t class_index, s
     return PN_OK;
 }
 
-// The class that the list has at this place for index, or nil; *next moves along.
-static uint64_t listed_class(const ImageCheck *c, size_t *next, uint32_t index) {
-    if (*next >= c->header->class_count || c->tables.indices[*next] != index) return c->header->nil;
-    return c->tables.classes[(*next)++];
+// Reading the pages of the class table along with the class list, which is in the same order.
+typedef struct PageReader {
+    uint64_t at;    // address behind the pages so far
+    uint64_t empty; // address of the page that stands for all without classes, once met
+    size_t next;    // first class of the list that no page has had
+} PageReader;
+
+static bool next_class_is_in(const ImageCheck *c, const PageReader *r, uint32_t page) {
+    return r->next < c->header->class_count && c->tables.indices[r->next] / PN_CLASS_PAGE_SLOTS == page;
 }
 
-// Page number of the roots: the object behind those before it, or an empty one that was there before.
-static PnStatus check_class_page(ImageCheck *c, uint64_t bits, uint32_t number, uint64_t *at, size_t *next) {
-    PnStatus status = PN_OK;
-    if (bits == *at + 8) status = take_object(c, at, PN_CLASS_HIDDEN_ARRAY, PN_CLASS_PAGE_SLOTS, NULL);
-    if (status != PN_OK) return status;
-    Oop page = bits < *at ? pn_check_object(c, bits) : PN_NO_OOP;
-    if (oop_is_none(page) || oop_class_index(page) != PN_CLASS_HIDDEN_ARRAY || oop_slot_count(page) != PN_CLASS_PAGE_SLOTS)
+// The class that the list has for index, or nil.
+static uint64_t take_listed_class(const ImageCheck *c, PageReader *r, uint32_t index) {
+    if (r->next >= c->header->class_count || c->tables.indices[r->next] != index) return c->header->nil;
+    return c->tables.classes[r->next++];
+}
+
+// Page `number` of the roots: the object behind those before it, or the empty one again.
+static PnStatus check_class_page(ImageCheck *c, PageReader *r, uint64_t bits, uint32_t number) {
+    bool has_class = next_class_is_in(c, r, number);
+    if (bits == r->empty && !has_class) return PN_OK;
+    if (bits != r->at + 8)
         return pn_check_failed(c, c->areas[0].file_offset, "page %u of the class table is elsewhere", number);
-    for (uint32_t i = 0; i < PN_CLASS_PAGE_SLOTS; i++)
-        if (oop_slot(page, i).bits != listed_class(c, next, number * PN_CLASS_PAGE_SLOTS + i))
+    Oop page = PN_NO_OOP;
+    PnStatus status = take_object(c, &r->at, PN_CLASS_HIDDEN_ARRAY, PN_CLASS_PAGE_SLOTS, &page);
+    if (status != PN_OK) return status;
+    if (!has_class) r->empty = bits;
+    for (uint32_t i = 0; i < PN_CLASS_PAGE_SLOTS; i++) {
+        uint32_t index = number * PN_CLASS_PAGE_SLOTS + i;
+        if (oop_slot(page, i).bits != take_listed_class(c, r, index))
             return pn_check_failed(c, pn_check_offset(c, oop_slots(page) + i),
-                                   "class table and class list contradict each other at index %u",
-                                   number * PN_CLASS_PAGE_SLOTS + i);
+                                   "class table and class list contradict each other at index %u", index);
+    }
     return PN_OK;
 }
 
 static PnStatus check_class_table(ImageCheck *c, Oop roots, uint64_t *at) {
-    size_t next = 0;
+    PageReader r = {.at = *at};
     uint32_t pages = 0;
     while (pages < PN_CLASS_PAGES && !is_nil(c, oop_slot(roots, pages).bits)) {
-        PnStatus status = check_class_page(c, oop_slot(roots, pages).bits, pages, at, &next);
+        PnStatus status = check_class_page(c, &r, oop_slot(roots, pages).bits, pages);
         if (status != PN_OK) return status;
         pages++;
     }
     size_t offset = pn_check_offset(c, oop_address(roots));
-    if (pages < 2 || next != c->header->class_count) return pn_check_failed(c, offset, "pages of the class table are missing");
+    if (pages < 2 || r.next != c->header->class_count)
+        return pn_check_failed(c, offset, "pages of the class table are missing");
     for (size_t i = pages; i < PN_HIDDEN_ROOT_SLOTS; i++)
         if (!is_nil(c, oop_slot(roots, i).bits))
             return pn_check_failed(c, pn_check_offset(c, oop_slots(roots) + i), "a hidden root that Pando does not use");
+    *at = r.at;
     return PN_OK;
 }
 

@@ -175,6 +175,9 @@ bool pn_translate_objects(Translation *t, uint64_t *start, size_t bytes);
 bool pn_translation_add_layer(Translation *t, const Layer *layer, bool to_file);
 bool pn_translation_add_ancestors(Translation *t, const Layer *layer, bool to_file);
 
+// What stands for retired symbols of layer's ancestors becomes the retired symbols, as which the ancestors' files have them.
+bool pn_translation_add_retired(Translation *t, const Layer *layer);
+
 // A symbol that is elsewhere already leaves a retired one behind: a hidden object whose first word is the successor.
 // So a child that was linked for the symbol finds what is meant.
 void pn_retire_symbol(Oop symbol, Ref successor);
@@ -188,6 +191,9 @@ PnStatus pn_image_relocate(const ImageFile *file, Layer *parent, Layer **layer, 
 
 // Set the fields of layer that refer to its metadata. It has no class indices until they have been claimed.
 void pn_image_attach_metadata(Layer *layer, const ImageHeader *header, void *metadata, size_t bytes);
+// Another layer than its descendants will refer to a symbol of the file layer that holds address: that layer stays for good, as symbols
+// do. Answers false, after having waited, if the layer was just being unmapped. Only while a file is being mapped.
+bool pn_image_pin_owner(uint64_t address);
 #define pn_image_trace(...)                                                                                            \
     do {                                                                                                               \
         if (PN_UNLIKELY(pn_options.trace_image)) fprintf(stderr, "image: " __VA_ARGS__);                               \

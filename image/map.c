@@ -42,14 +42,11 @@ static void forget_mapped_file(void *record) {
     pn_mem_free(record);
 }
 
-static bool remember_mapped_file(Layer *layer) {
-    MappedFile *file = pn_mem_alloc(sizeof *file);
-    if (!file) return false;
+static void remember_mapped_file(MappedFile *file, Layer *layer) {
     *file = (MappedFile){.next = mapped.files, .layer = layer, .parent = layer->parent, .sum = pn_image_sum(layer)};
     mapped.files = file;
     layer->record = file;
     layer->forget = forget_mapped_file;
-    return true;
 }
 
 // Count the layer once more, unless its last count is gone already.
@@ -75,6 +72,16 @@ static Layer *find_mapped(const ImageHeader *header, const Layer *parent) {
         }
     }
     return NULL;
+}
+
+bool pn_image_pin_owner(uint64_t address) {
+    for (MappedFile *file = mapped.files; file; file = file->next) {
+        if (!layer_holds(file->layer, address)) continue;
+        if (retain_if_alive(file->layer)) return true;
+        pthread_cond_wait(&mapped.forgotten, &mapped.mutex);
+        return false;
+    }
+    return true;
 }
 
 uint64_t pn_image_sum(const Layer *layer) { return layer->metadata ? layer_metadata(layer)->sum : layer->sum; }
@@ -104,26 +111,26 @@ static PnStatus index_clash(const char *path, uint32_t index, PnError *error) {
     return pn_error(error, PN_INDEX_CLASH, 0, "%.90s cannot be loaded: its class index %u belongs to %.110s", path, index, owner);
 }
 
-static void give_back(const Layer *layer, size_t count) {
-    if (count) pn_indices_give(layer->indices, count);
+// Each index is taken from all who want it at once by exchanging its shape for 0. All, or none.
+static PnStatus claim_indices(const ImageTables *t, size_t count, const char *path, PnError *error) {
+    for (size_t i = 0; i < count; i++) {
+        uint32_t index = t->indices[i], free_shape = 0;
+        // relaxed: this only decides who has the index; the layer comes later.
+        if (__atomic_compare_exchange_n(&pn_class_shapes[index], &free_shape, t->shapes[i], false, __ATOMIC_RELAXED,
+                                        __ATOMIC_RELAXED))
+            continue;
+        PnStatus status = index_clash(path, index, error);
+        pn_indices_give(t->indices, i);
+        return status;
+    }
+    return PN_OK;
 }
 
-// Each index is taken from all who want it at once by exchanging its shape for 0. The layer has no indices until it has all.
-static PnStatus claim_classes(Layer *layer, size_t count, const char *path, PnError *error) {
+// From now on the layer has its indices, and gives them back.
+static void enter_classes(Layer *layer, size_t count) {
     const uint64_t *classes = (const uint64_t *)(const void *)layer->indices - count; // see the table of the metadata
-    const uint32_t *shapes = layer->indices + count;
-    for (size_t i = 0; i < count; i++) {
-        uint32_t index = layer->indices[i], free_shape = 0;
-        // release: who sees the shape sees the layer; relaxed if it is taken, nothing is read then.
-        if (!__atomic_compare_exchange_n(&pn_class_shapes[index], &free_shape, shapes[i], false, __ATOMIC_RELEASE,
-                                         __ATOMIC_RELAXED)) {
-            give_back(layer, i);
-            return index_clash(path, index, error);
-        }
-        pn_class_table[index] = (Ref){classes[i]};
-    }
+    for (size_t i = 0; i < count; i++) pn_class_table[layer->indices[i]] = (Ref){classes[i]};
     layer->index_count = count;
-    return PN_OK;
 }
 
 // ---- Mapping --------------------------------------------------------------------------------------------------------------
@@ -162,14 +169,12 @@ static Layer *new_layer(const ImageFile *file, Layer *parent) {
 
 static size_t segment_bytes(const Segment *s) { return s->bytes + PN_BRIDGE_BYTES; }
 
-// Give back what a layer has that nobody has seen yet.
+// Give back what a layer has that nobody has seen yet; its metadata and class indices are make_layer's.
 static void discard_layer(Layer *layer) {
     pn_symbols_leave(layer);
-    give_back(layer, layer->index_count);
     pn_world_free(layer->world);
     if (layer->objects.start) pn_window_give(PN_PART_OBJECTS, layer->objects.start, segment_bytes(&layer->objects));
     if (layer->code.start) pn_window_give(PN_PART_CODE, layer->code.start, segment_bytes(&layer->code));
-    if (layer->metadata) munmap(layer->metadata, layer->metadata_bytes);
     if (layer->fd >= 0) close(layer->fd);
     pn_mem_free(layer);
 }
@@ -189,11 +194,8 @@ static bool map_segment(const Layer *layer, const Segment *s, uint64_t offset) {
 }
 
 static PnStatus map_parts(Layer *layer, const ImageFile *file, PnError *error) {
-    const ImageHeader *h = &file->header;
     layer->fd = dup(file->fd);
-    void *metadata = mmap(NULL, h->metadata_bytes, PROT_READ, MAP_SHARED, file->fd, (off_t)h->metadata_offset);
-    if (metadata != MAP_FAILED) pn_image_attach_metadata(layer, h, metadata, h->metadata_bytes);
-    if (layer->fd >= 0 && layer->metadata && map_segment(layer, &layer->objects, layer->file_offset[0]) &&
+    if (layer->fd >= 0 && map_segment(layer, &layer->objects, layer->file_offset[0]) &&
         map_segment(layer, &layer->code, layer->file_offset[1]))
         return PN_OK;
     return pn_error(error, errno == ENOMEM ? PN_NO_MEMORY : PN_IO, 0, "cannot map %s: %s", file->path, strerror(errno));
@@ -207,11 +209,12 @@ static bool family_is_as_linked(const Layer *parent) {
 }
 
 // Map the file where it was linked for. *layer stays NULL if that is not possible and the file must be relocated.
-static PnStatus map_as_linked(const ImageFile *file, Layer *parent, Layer **layer, PnError *error) {
+static PnStatus map_as_linked(const ImageFile *file, Layer *parent, void *metadata, Layer **layer, PnError *error) {
     if (!family_is_as_linked(parent)) return PN_OK;
     Layer *l = new_layer(file, parent);
     if (!l) return pn_error(error, PN_NO_MEMORY, 0, "no memory for a layer");
     PnStatus status = PN_OK;
+    pn_image_attach_metadata(l, &file->header, metadata, file->header.metadata_bytes);
     bool is_linked = take_linked_addresses(l, &file->header);
     if (is_linked) status = map_parts(l, file, error);
     if (is_linked && status == PN_OK) is_linked = pn_symbols_join(l) == 0;
@@ -248,22 +251,39 @@ static PnStatus check_once(const ImageFile *file, const PnImageChecks *checks, P
     return how->was_checked ? PN_OK : pn_image_check_and_remember(file, checks, error);
 }
 
+static PnStatus place_layer(const ImageFile *file, Layer *parent, void *metadata, Layer **layer, PnImageMapping *how,
+                            PnError *error) {
+    PnStatus status = map_as_linked(file, parent, metadata, layer, error);
+    if (status != PN_OK || *layer) return status;
+    how->relocated = true;
+    return pn_image_relocate(file, parent, layer, &how->redirected, error);
+}
+
+// What can be refused is asked for first: the class indices.
 static PnStatus make_layer(const ImageFile *file, Layer *parent, Layer **layer, PnImageMapping *how, PnError *error) {
-    Layer *l = NULL;
-    PnStatus status = map_as_linked(file, parent, &l, error);
-    if (status == PN_OK && !l) {
-        how->relocated = true;
-        status = pn_image_relocate(file, parent, &l, &how->redirected, error);
+    const ImageHeader *h = &file->header;
+    MappedFile *record = pn_mem_alloc(sizeof *record);
+    void *metadata = mmap(NULL, h->metadata_bytes, PROT_READ, MAP_SHARED, file->fd, (off_t)h->metadata_offset);
+    if (!record || metadata == MAP_FAILED) {
+        pn_mem_free(record);
+        if (metadata != MAP_FAILED) munmap(metadata, h->metadata_bytes);
+        return pn_error(error, PN_NO_MEMORY, 0, "%s: no memory for a layer", file->path);
     }
-    if (status != PN_OK) return status;
-    status = claim_classes(l, file->header.class_count, file->path, error);
-    if (status == PN_OK && !remember_mapped_file(l)) status = pn_error(error, PN_NO_MEMORY, 0, "no memory for a layer");
-    if (status != PN_OK) {
-        pn_layer_release(l);
-        return status;
+    ImageTables t = pn_image_tables(h, metadata);
+    PnStatus status = claim_indices(&t, h->class_count, file->path, error);
+    if (status == PN_OK) {
+        status = place_layer(file, parent, metadata, layer, how, error);
+        if (status != PN_OK) pn_indices_give(t.indices, h->class_count);
     }
-    *layer = l;
-    return PN_OK;
+    if (status == PN_OK) {
+        enter_classes(*layer, h->class_count);
+        remember_mapped_file(record, *layer);
+    } else {
+        pn_mem_free(record);
+    }
+    bool is_used = status == PN_OK && (*layer)->metadata == metadata;
+    if (!is_used) munmap(metadata, h->metadata_bytes);
+    return status;
 }
 
 static PnStatus map_file(const ImageFile *file, Layer *parent, Layer **layer, PnImageMapping *how, PnError *error) {

@@ -52,6 +52,16 @@ bool pn_translation_add_ancestors(Translation *t, const Layer *layer, bool to_fi
     return true;
 }
 
+bool pn_translation_add_retired(Translation *t, const Layer *layer) {
+    for (const Layer *l = layer->parent; l; l = l->parent)
+        for (Oop o = pn_layer_next(l, PN_NO_OOP); layer_is_rewritten(l) && !oop_is_none(o); o = pn_layer_next(l, o)) {
+            uint64_t successor = pn_retired_successor(o.bits);
+            uint64_t linked = layer_linked_objects(l) + (o.bits - l->objects.start);
+            if (successor && !pn_overlay_put(&t->exceptions, (Ref){successor}, (Ref){linked})) return false;
+        }
+    return true;
+}
+
 void pn_translation_free(Translation *t) {
     pn_mem_free(t->ranges);
     pn_overlay_clear(&t->exceptions);
@@ -123,13 +133,22 @@ static Oop draft_object(const Relocation *r, uint64_t linked) {
     return oop_at_address(r->draft.objects + (linked - r->header->objects_address));
 }
 
+// The symbol that the process has with this spelling. It outlives the layer that will refer to it: symbols made at run time and those
+// of ancestors do so anyway.
+static Ref lasting_symbol(const Relocation *r, Oop spelled_alike) {
+    for (;;) {
+        Ref known = pn_symbol_find((const char *)oop_bytes(spelled_alike), oop_byte_count(spelled_alike));
+        bool lasts = ref_is_none(known) || ref_is_symbol_region(known) || pn_layer_of(r->draft.layer->parent, known.bits);
+        if (lasts || pn_image_pin_owner(known.bits)) return known;
+    }
+}
+
 // Symbols that the process has elsewhere become exceptions.
 static bool redirect_symbols(Relocation *r) {
     for (size_t i = 0; i < r->header->symbol_capacity; i++) {
         uint64_t linked = r->tables.symbols[i];
         if (linked == 0) continue;
-        Oop symbol = draft_object(r, linked);
-        Ref known = pn_symbol_find((const char *)oop_bytes(symbol), oop_byte_count(symbol));
+        Ref known = lasting_symbol(r, draft_object(r, linked));
         if (ref_is_none(known)) continue;
         if (!pn_overlay_put(&r->translation.exceptions, (Ref){linked}, known)) return false;
         r->redirected++;

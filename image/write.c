@@ -183,7 +183,7 @@ static bool prepare_translation(Writer *w) {
     if (!pn_translation_add(t, layer->code.start, layer->code.bytes, w->header.code_address)) return false;
     if (is_base(w) && !pn_translation_add(t, layer->objects.start, NIL_FALSE_TRUE_BYTES, w->header.objects_address))
         return false;
-    return pn_translation_add_ancestors(t, layer, true);
+    return pn_translation_add_ancestors(t, layer, true) && pn_translation_add_retired(t, layer);
 }
 
 static PnStatus add_symbol(Writer *w, Oop symbol) {

@@ -9,6 +9,7 @@
 // Registers of the loop (saved by SAVE, taken back by LOAD):
 //   pc  next bytecode       sp  first free operand      fp  argument 0 of the running frame; its receiver is fp[-1]
 //   cp  its link            b   the bytecode being executed, or the cell being entered
+//   r   the receiver, while a send is looking for its cell and in entries reached through a site or the cache
 #include "interp/loop_int.h"
 
 #if defined(__clang__) && defined(__has_attribute) && !PN_SANITIZED && !defined(PN_NO_TAIL_CALLS)
@@ -55,11 +56,16 @@ static inline uint64_t header_key(Ref receiver) {
 // Two ways to go on shall stay two: a conditional move would make the next bytecode wait for the condition.
 #define KEEP_BRANCH() __asm__ volatile("")
 
-// The thread's lookup cache, for sites that see several classes; NULL: not there.
-static inline const PnCell *cache_probe(const WorkerVm *vm, Ref receiver, Ref selector) {
-    uint64_t key = vm->world_key | ref_class_key(receiver);
-    const PnCacheEntry *e = &vm->thread->cache[pn_cache_hash(key, selector)];
-    return e->key == key && ref_same(e->selector, selector) ? e->cell : NULL;
+// Test one bit of the filter: filter_may_hold in one instruction after the index, for the one place where each counts.
+// (The operand of bt may lie any number of words away.)
+static inline bool filter_bit(const uint64_t *bits, uint64_t bit) {
+#if defined(__x86_64__) && !PN_SANITIZED
+    bool is_set;
+    __asm__("btq %2, (%1)" : "=@ccc"(is_set) : "r"(bits), "r"(bit) : "memory");
+    return is_set;
+#else
+    return (bits[bit >> 6] >> (bit & 63) & 1) != 0;
+#endif
 }
 // A binding or temp vector in hand: its header's bit says whether there is anything to follow.
 static inline Oop follow(WorkerVm *vm, Ref r) {
@@ -80,7 +86,7 @@ static inline bool floats_of(Ref a, Ref b, double *x, double *y) {
 
 // Steps that several bytecodes and entries share; they are no bytecodes and stand in no table.
 #define INNER_OPS(INNER)                                                                           \
-    INNER(send_special) INNER(send_literal_0) INNER(send_literal_1) INNER(send_literal_2)          \
+    INNER(send_special) INNER(send_unknown) INNER(send_literal_0) INNER(send_literal_1) INNER(send_literal_2)          \
     INNER(fall_back) INNER(closure) INNER(grow) INNER(grow_closure) INNER(leave_failed) INNER(safepoint) INNER(answer)             \
     INNER(non_local) INNER(extended) INNER(assign_failed) INNER(must_be_boolean)   \
     INNER(float_add) INNER(float_subtract) INNER(float_less) INNER(float_greater)                  \
@@ -92,8 +98,8 @@ static inline bool floats_of(Ref a, Ref b, double *x, double *y) {
 #if PN_TAIL_CALLS
 
 #define REGISTERS                                                                                  \
-    WorkerVm *vm, const uint8_t *pc, Ref *sp, Ref *fp, Link *cp, const void *table, uint64_t b
-#define PASS vm, pc, sp, fp, cp, table, b
+    WorkerVm *vm, const uint8_t *pc, Ref *sp, Ref *fp, Link *cp, const void *table, uint64_t b, uint64_t r
+#define PASS vm, pc, sp, fp, cp, table, b, r
 typedef __attribute__((preserve_none)) void (*OpFn)(REGISTERS);
 #define OP(name) static __attribute__((preserve_none)) void op_##name(REGISTERS)
 #define ENTRY_POINT(name) static __attribute__((preserve_none)) void entry_##name(REGISTERS)
@@ -117,7 +123,7 @@ typedef __attribute__((preserve_none)) void (*OpFn)(REGISTERS);
     } while (0)
 #define LEAVE()                                                                                    \
     do {                                                                                           \
-        (void)table, (void)b;                                                                      \
+        (void)table, (void)b, (void)r;                                                                    \
         SAVE();                                                                                    \
         return;                                                                                    \
     } while (0)
@@ -152,7 +158,7 @@ static void set_cell(PnCell *cell, PnEntry entry) {
 static void loop(WorkerVm *vm) {
     const uint8_t *pc = vm->pc + 1;
     uint64_t b = vm->pc[0];
-    op_table[b](vm, pc, vm->sp, vm->fp, vm->cp, op_table, b);
+    op_table[b](vm, pc, vm->sp, vm->fp, vm->cp, op_table, b, 0);
 }
 
 #else // one function, computed goto
@@ -196,7 +202,7 @@ static void loop(WorkerVm *vm) {
     const uint8_t *pc;
     Ref *sp, *fp;
     Link *cp;
-    uint64_t b;
+    uint64_t b, r = 0;
     LOAD();
     NEXT();
 #include "interp/ops.inc"

@@ -87,8 +87,9 @@ static inline bool code_is_unwind(const Code *c) { return c->primitive_number ==
 // Sends that miss in a world of a worker's own before it gets site words: a script that defines classes changes its world often.
 #define PN_MISSES_BEFORE_SITES 256
 
-static inline uint64_t pn_cache_hash(uint64_t key, Ref selector) {
-    return ((key ^ (key >> 21)) * 31 + (selector.bits >> 4)) & (PN_CACHE_ENTRIES - 1);
+// Class indices are dense and symbols lie at multiples of 16: a sum spreads both. The world is compared, not hashed.
+static inline PnCacheEntry *pn_cache_entry(PnThread *thread, uint64_t key, Ref selector) {
+    return &thread->cache[((selector.bits >> 4) + key * 8) & (PN_CACHE_ENTRIES - 1)];
 }
 
 #define PN_SLICE 1000 // real sends and backward jumps between two looks at stop requests

@@ -59,10 +59,6 @@ Oop pn_lookup(WorkerVm *vm, Oop class_object, Ref selector) {
 
 // ---- The thread's cache and site words --------------------------------------------------------------------
 
-static PnCacheEntry *cache_entry(WorkerVm *vm, uint64_t key, Ref selector) {
-    return &vm->thread->cache[pn_cache_hash(key, selector)];
-}
-
 static bool index_is_of_layer(uint32_t key) {
     uint32_t index = key & (uint32_t)PN_HDR_CLASS_MASK;
     Ref class_ref = pn_class_table[index];
@@ -100,7 +96,7 @@ static void site_write(WorkerVm *vm, uint32_t key, Code *code) {
 
 static void cache_write(WorkerVm *vm, uint64_t key, Ref selector, Code *code) {
     PnCell *cell = key & PN_HDR_IMMUTABLE ? &code->shared : &code->plain;
-    *cache_entry(vm, key, selector) = (PnCacheEntry){.key = key, .selector = selector, .cell = cell};
+    *pn_cache_entry(vm->thread, key, selector) = (PnCacheEntry){.key = key, .selector = selector, .cell = cell};
 }
 
 // ---- Messages that the machine sends itself -------------------------------------------------------------------
@@ -203,7 +199,7 @@ static const PnCell *cell_of_method(WorkerVm *vm, Oop method, Ref selector, uint
 // What all sends have in common: key is what the cache is asked for, site_key what the site compares.
 static const PnCell *send_from(WorkerVm *vm, Oop start, uint64_t key, uint32_t site_key, Ref selector,
                                uint32_t arg_count) {
-    const PnCacheEntry *entry = cache_entry(vm, key, selector);
+    const PnCacheEntry *entry = pn_cache_entry(vm->thread, key, selector);
     if (entry->key == key && ref_same(entry->selector, selector)) {
         Code *code = code_of_cell(entry->cell);
         site_write(vm, site_key, code);
@@ -232,7 +228,7 @@ static const PnCell *send_from_site(WorkerVm *vm, Ref selector, uint32_t arg_cou
     uint32_t key = ref_class_key(ref_of(receiver));
     uint32_t site_key = has_site ? key : NO_SITE;
     uint64_t cache_key = vm->world_key | key;
-    const PnCacheEntry *entry = cache_entry(vm, cache_key, selector);
+    const PnCacheEntry *entry = pn_cache_entry(vm->thread, cache_key, selector);
     if (entry->key == cache_key && ref_same(entry->selector, selector)) {
         Code *code = code_of_cell(entry->cell);
         site_write(vm, site_key, code);

@@ -15,6 +15,7 @@ static void prepare(void) {
     PN_CHECK(pn_process_init(&error) == PN_OK, "%s", error.text);
     Layer *base = hand_made_base(8);
     hand_save(base, hand_path("good.image"));
+    pn_layer_release(base);
     good = hand_read(hand_path("good.image"), &good_bytes);
     hand_remove_directory();
 }

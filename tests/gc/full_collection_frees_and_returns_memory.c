@@ -112,7 +112,7 @@ static void forwarders_disappear(void **state) {
     pn_root_push(vm, &holder, ref_of(pn_old_new(vm, PN_CLASS_ARRAY, PN_FMT_ARRAY, 1)));
     Oop forwarder = pn_old_new(vm, PN_CLASS_ARRAY, PN_FMT_ARRAY, 1);
     Oop target = pn_old_new(vm, PN_CLASS_ARRAY, PN_FMT_ARRAY, 1);
-    object_put(vm, ref_raw(holder.ref), 0, ref_of(forwarder));
+    object_put_in(vm, &holder, 0, ref_of(forwarder));
     oop_set_header(forwarder, pn_header(1, 0, PN_FMT_FORWARDED, PN_CLASS_FORWARDED) | PN_HDR_IMMUTABLE);
     oop_init_slot(forwarder, 0, ref_of(target));
     pn_collect_full(vm);

@@ -29,6 +29,11 @@ static inline void object_put(WorkerVm *vm, Oop o, size_t index, Ref value) {
     test_check(pn_store(vm, o, index, value) == PN_WRITABLE, "slot %zu cannot be written", index);
 }
 
+// The same for what root names after value has been made, which may have moved it.
+static inline void object_put_in(WorkerVm *vm, const Root *root, size_t index, Ref value) {
+    object_put(vm, pn_deref(vm, root->ref), index, value);
+}
+
 static inline bool object_is_young(const WorkerVm *vm, Ref r) { return ref_is_young(vm, r); }
 static inline bool object_is_remembered(Ref r) { return (oop_header(ref_raw(r)) & PN_HDR_REMEMBERED) != 0; }
 static inline size_t object_remembered_count(const WorkerVm *vm) {

@@ -8,9 +8,9 @@ static void old_object_is_remembered_while_it_refers_to_a_young_one(void **state
     pn_root_push(vm, &old, ref_of(object_array(vm, 2)));
     object_age(vm, &old);
     assert_int_equal(object_remembered_count(vm), 0);
-    object_put(vm, ref_raw(old.ref), 0, ref_of(object_array(vm, 1)));
+    object_put_in(vm, &old, 0, ref_of(object_array(vm, 1)));
     assert_int_equal(object_remembered_count(vm), 1);
-    object_put(vm, ref_raw(old.ref), 1, oop_slot(ref_raw(old.ref), 0));
+    object_put_in(vm, &old, 1, oop_slot(ref_raw(old.ref), 0));
     assert_int_equal(object_remembered_count(vm), 1);
     pn_collect_young(vm);
     assert_true(object_is_remembered(old.ref)); // its referent is young still
@@ -30,8 +30,8 @@ static void overwritten_reference_is_forgotten(void **state) {
     Root old;
     pn_root_push(vm, &old, ref_of(object_array(vm, 1)));
     object_age(vm, &old);
-    object_put(vm, ref_raw(old.ref), 0, ref_of(object_array(vm, 1)));
-    object_put(vm, ref_raw(old.ref), 0, vm->nil);
+    object_put_in(vm, &old, 0, ref_of(object_array(vm, 1)));
+    object_put_in(vm, &old, 0, vm->nil);
     pn_collect_young(vm);
     assert_int_equal(object_remembered_count(vm), 0);
     test_verify(vm);
@@ -45,7 +45,7 @@ static void set_of_many_chunks_keeps_the_right_ones(void **state) {
     Root all;
     pn_root_push(vm, &all, ref_of(pn_old_new(vm, PN_CLASS_ARRAY, PN_FMT_ARRAY, 1000)));
     for (size_t i = 0; i < 1000; i++)
-        object_put(vm, ref_raw(all.ref), i, ref_of(pn_old_new(vm, PN_CLASS_ARRAY, PN_FMT_ARRAY, 1)));
+        object_put_in(vm, &all, i, ref_of(pn_old_new(vm, PN_CLASS_ARRAY, PN_FMT_ARRAY, 1)));
     assert_int_equal(object_remembered_count(vm), 0);
     for (size_t i = 0; i < 1000; i++) {
         Oop young = object_array(vm, 1);
@@ -74,7 +74,7 @@ static void promoted_object_is_remembered(void **state) {
     Root older;
     pn_root_push(vm, &older, ref_of(object_array(vm, 1)));
     pn_collect_young(vm);
-    object_put(vm, ref_raw(older.ref), 0, ref_of(object_array(vm, 1)));
+    object_put_in(vm, &older, 0, ref_of(object_array(vm, 1)));
     pn_collect_young(vm);
     assert_false(object_is_young(vm, older.ref));
     assert_true(object_is_young(vm, oop_slot(ref_raw(older.ref), 0)));

@@ -11,11 +11,11 @@ static void dead_referents_become_nil(WorkerVm *vm, void (*collect)(WorkerVm *vm
     pn_root_push(vm, &weak, ref_of(weak_array(vm, 5)));
     if (weak_is_old) object_age(vm, &weak);
     pn_root_push(vm, &kept, ref_of(object_array(vm, 1)));
-    object_put(vm, ref_raw(weak.ref), 0, ref_of(object_array(vm, 1))); // named: strong
-    object_put(vm, ref_raw(weak.ref), 1, ref_of(object_array(vm, 1)));
-    object_put(vm, ref_raw(weak.ref), 2, kept.ref);
-    object_put(vm, ref_raw(weak.ref), 3, ref_from_int(3));
-    object_put(vm, ref_raw(weak.ref), 4, weak.ref);
+    object_put_in(vm, &weak, 0, ref_of(object_array(vm, 1))); // named: strong
+    object_put_in(vm, &weak, 1, ref_of(object_array(vm, 1)));
+    object_put_in(vm, &weak, 2, kept.ref);
+    object_put_in(vm, &weak, 3, ref_from_int(3));
+    object_put_in(vm, &weak, 4, weak.ref);
     for (int i = 0; i < 3; i++) {
         collect(vm);
         test_verify(vm);
@@ -58,10 +58,10 @@ static void ephemeron_lives_with_its_key(WorkerVm *vm, void (*collect)(WorkerVm 
     Root ephemeron, key;
     pn_root_push(vm, &ephemeron, ref_of(object_of(vm, index, PN_FMT_EPHEMERON, 2)));
     pn_root_push(vm, &key, ref_of(object_array(vm, 1)));
-    object_put(vm, ref_raw(ephemeron.ref), 0, key.ref);
+    object_put_in(vm, &ephemeron, 0, key.ref);
     Oop value = object_array(vm, 1); // refers to the key: would keep it alive if it were strong
     oop_init_slot(value, 0, key.ref);
-    object_put(vm, ref_raw(ephemeron.ref), 1, ref_of(value));
+    object_put_in(vm, &ephemeron, 1, ref_of(value));
     for (int i = 0; i < 3; i++) {
         collect(vm);
         test_verify(vm);
@@ -96,7 +96,7 @@ static void young_ephemeron_fires_when_its_key_dies(void **state) {
     uint32_t index = object_class(vm, "Ephemeron", PN_FMT_EPHEMERON, 2);
     Root ephemeron;
     pn_root_push(vm, &ephemeron, ref_of(object_of(vm, index, PN_FMT_EPHEMERON, 2)));
-    object_put(vm, ref_raw(ephemeron.ref), 0, ref_of(object_array(vm, 1)));
+    object_put_in(vm, &ephemeron, 0, ref_of(object_array(vm, 1)));
     pn_collect_young(vm);
     assert_int_equal(oop_format(ref_raw(ephemeron.ref)), PN_FMT_FIXED);
     assert_int_equal(oop_slot_count(ref_raw(oop_slot(ref_raw(ephemeron.ref), 0))), 1);

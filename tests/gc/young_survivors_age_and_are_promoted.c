@@ -14,9 +14,9 @@ static void survivors_keep_identity_and_contents(void **state) {
     pn_root_push(vm, &array, ref_of(object_array(vm, 3)));
     pn_root_push(vm, &bytes, ref_of(pn_new_bytes(vm, PN_CLASS_BYTE_ARRAY, 13)));
     memcpy(oop_bytes(ref_raw(bytes.ref)), "thirteen byte", 13);
-    object_put(vm, ref_raw(array.ref), 0, bytes.ref);
-    object_put(vm, ref_raw(array.ref), 1, array.ref);
-    object_put(vm, ref_raw(array.ref), 2, ref_from_int(42));
+    object_put_in(vm, &array, 0, bytes.ref);
+    object_put_in(vm, &array, 1, array.ref);
+    object_put_in(vm, &array, 2, ref_from_int(42));
     set_hash(array.ref, 0x1234);
     for (int i = 0; i < 4; i++) {
         Ref before = array.ref;
@@ -61,7 +61,7 @@ static void arrays_with_a_slot_count_word_survive(void **state) {
     Root kept;
     pn_root_push(vm, &kept, ref_of(object_array(vm, 1000)));
     assert_true(object_is_young(vm, kept.ref));
-    for (size_t i = 0; i < 1000; i++) object_put(vm, ref_raw(kept.ref), i, ref_from_int((int64_t)i));
+    for (size_t i = 0; i < 1000; i++) object_put_in(vm, &kept, i, ref_from_int((int64_t)i));
     for (int round = 0; round < 3; round++) {
         pn_collect_young(vm);
         test_verify(vm);
@@ -93,7 +93,7 @@ static void block_grows_with_what_survives(void **state) {
         oop_init_slot(link, 1, list.ref);
         list.ref = ref_of(link);
     }
-    assert_true(vm->young_bytes > 4 * PN_FIRST_YOUNG_BYTES);
+    assert_true(pn_options.stress_gc != 0 || vm->young_bytes > 4 * PN_FIRST_YOUNG_BYTES);
     assert_true(vm->young_bytes <= 2 * PN_YOUNG_MAX_BYTES);
     int64_t expected = 49999;
     for (Ref r = list.ref; !ref_same(r, vm->nil); r = oop_slot(ref_raw(r), 1), expected--)
@@ -109,10 +109,10 @@ static void idle_worker_shrinks_to_its_first_block(void **state) {
     WorkerVm *vm = test_boot();
     uint64_t *first = vm->young_start;
     for (int i = 0; i < 20000; i++) object_array(vm, 4);
-    assert_true(vm->young_bytes >= PN_YOUNG_HABIT_BYTES / 4);
+    assert_true(pn_options.stress_gc != 0 || vm->young_bytes >= PN_YOUNG_HABIT_BYTES / 4);
     Root kept;
     pn_root_push(vm, &kept, ref_of(object_array(vm, 4)));
-    object_put(vm, ref_raw(kept.ref), 3, ref_from_int(7));
+    object_put_in(vm, &kept, 3, ref_from_int(7));
     pn_gc_idle(vm);
     assert_ptr_equal(vm->young_start, first);
     assert_int_equal(vm->young_bytes, PN_FIRST_YOUNG_BYTES);
@@ -169,7 +169,7 @@ static void stale_references_are_replaced(void **state) {
     pn_root_push(vm, &holder, ref_of(object_array(vm, 2)));
     pn_root_push(vm, &target, ref_of(object_array(vm, 1)));
     Oop forwarder = object_array(vm, 1);
-    object_put(vm, ref_raw(holder.ref), 0, ref_of(forwarder));
+    object_put_in(vm, &holder, 0, ref_of(forwarder));
     oop_set_header(forwarder, pn_header(1, 0, PN_FMT_FORWARDED, PN_CLASS_FORWARDED) | PN_HDR_IMMUTABLE | PN_HDR_REMEMBERED);
     oop_init_slot(forwarder, 0, target.ref);
     pn_collect_young(vm);

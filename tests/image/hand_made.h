@@ -31,7 +31,7 @@ typedef struct HandMade {
     uint64_t special_objects;
     uint64_t first_thing;
     Overlay overlay;
-    uint32_t hash; // last identity hash
+    uint32_t hash; // counts objects
 } HandMade;
 
 static inline uint64_t *hand_word(HandMade *m, uint64_t address) {
@@ -54,7 +54,7 @@ static inline uint64_t hand_object(HandMade *m, uint32_t class_index, uint32_t f
         address += 8;
     }
     *used += pn_object_bytes(slots);
-    *hand_word(m, address) = pn_header(slots, ++m->hash, format, class_index) | PN_HDR_IMMUTABLE;
+    *hand_word(m, address) = pn_header(slots, m->hash++ % 0x3FFFFF + 1, format, class_index) | PN_HDR_IMMUTABLE;
     for (size_t i = 0; i < slots || i == 0; i++)
         hand_set(m, address, i, format != PN_FMT_EMPTY && format <= PN_FMT_LAST_POINTERS ? m->nil : 0);
     return address;

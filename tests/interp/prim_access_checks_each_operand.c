@@ -33,14 +33,22 @@ static void values_are_indexed_after_named_slots(void **state) {
 
 static void raw_elements_are_unsigned(void **state) {
     WorkerVm *vm = *state;
-    static const struct { const char *name; uint32_t format; size_t slots; int64_t count; uint64_t largest; } cases[] = {
-        {"Words64", PN_FMT_64, 2, 2, UINT64_MAX},   {"Words32", PN_FMT_32 + 1, 2, 3, UINT32_MAX},
-        {"Words16", PN_FMT_16 + 3, 2, 5, UINT16_MAX}, {"Bytes", PN_FMT_8 + 7, 2, 9, UINT8_MAX}};
+    static const struct {
+        const char *name;
+        uint32_t format;
+        size_t slots;
+        int64_t count;
+        uint64_t largest;
+    } cases[] = {{"Words64", PN_FMT_64, 2, 2, UINT64_MAX},
+                 {"Words32", PN_FMT_32 + 1, 2, 3, UINT32_MAX},
+                 {"Words16", PN_FMT_16 + 3, 2, 5, UINT16_MAX},
+                 {"Bytes", PN_FMT_8 + 7, 2, 9, UINT8_MAX}};
     for (size_t i = 0; i < PN_COUNT_OF(cases); i++) {
         Ref o = prim_indexed(vm, cases[i].name, cases[i].format, cases[i].slots);
         Ref last = I(cases[i].count);
         Ref largest = i == 0 ? prim_large(vm, false, UINT64_MAX) : I((int64_t)cases[i].largest);
-        Ref too_large = i == 0 ? prim_object(vm, PN_CLASS_LARGE_POSITIVE, PN_FMT_8, 2) : I((int64_t)cases[i].largest + 1);
+        Ref too_large = i == 0 ? prim_object(vm, PN_CLASS_LARGE_POSITIVE, PN_FMT_8, 2)
+                               : I((int64_t)cases[i].largest + 1);
         uint64_t read;
         assert_int_equal(prim_int(vm, 62, o), cases[i].count);
         prim(vm, 61, o, last, largest);
@@ -333,6 +341,23 @@ static void replacing_checks_bounds_and_kinds(void **state) {
     prim_fails(vm, PN_PRIM_INAPPROPRIATE, 105, I(1), I(1), I(1), array, I(1));
 }
 
+// An old object that gets young ones must be known to the collector.
+static void young_values_are_moved_into_old_objects(void **state) {
+    WorkerVm *vm = *state;
+    Root old, young;
+    pn_root_push(vm, &old, prim_array(vm, 2));
+    pn_root_push(vm, &young, prim(vm, 71, ref_of(test_global(vm, "Array")), I(1)));
+    prim_set_slot(vm, young.ref, 0, young.ref);
+    prim(vm, 105, old.ref, I(2), I(2), young.ref, I(1));
+    test_verify(vm);
+    pn_collect_young(vm);
+    prim_true(vm, 110, prim_slot(vm, old.ref, 1), young.ref);
+    prim(vm, 168, old.ref, prim(vm, 148, old.ref));
+    test_verify(vm);
+    pn_root_pop(vm, &young);
+    pn_root_pop(vm, &old);
+}
+
 static void an_object_of_a_layer_can_be_moved_within(void **state) {
     WorkerVm *vm = *state;
     Ref array = prim_array(vm, 4);
@@ -419,6 +444,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(literals_stay_read_only, begin, end),
         cmocka_unit_test_setup_teardown(replacing_copies_ascending, begin, end),
         cmocka_unit_test_setup_teardown(replacing_checks_bounds_and_kinds, begin, end),
+        cmocka_unit_test_setup_teardown(young_values_are_moved_into_old_objects, begin, end),
         cmocka_unit_test_setup_teardown(an_object_of_a_layer_can_be_moved_within, begin, end),
         cmocka_unit_test_setup_teardown(filling_takes_what_fits, begin, end),
         cmocka_unit_test_setup_teardown(contents_are_compared, begin, end),

@@ -21,8 +21,10 @@ static void new_makes_fixed_objects(void **state) {
     for (size_t i = 0; i < 3; i++) assert_int_equal(oop_slot(plain, i).bits, vm->nil.bits);
     assert_int_equal(oop_slot_count(ref_raw(prim(vm, 70, class_named(vm, "Empty")))), 0);
     assert_int_equal(oop_format(ref_raw(prim(vm, 70, class_named(vm, "Ephemeron")))), PN_FMT_EPHEMERON);
-    static const char *const variable[] = {"Array", "Listed", "Weak", "Words64", "Bytes", "BoxedFloat64", "SmallInteger"};
-    for (size_t i = 0; i < PN_COUNT_OF(variable); i++) prim_fails(vm, PN_PRIM_RECEIVER, 70, class_named(vm, variable[i]));
+    static const char *const variable[] = {"Array", "Listed",       "Weak",        "Words64",
+                                           "Bytes", "BoxedFloat64", "SmallInteger"};
+    for (size_t i = 0; i < PN_COUNT_OF(variable); i++)
+        prim_fails(vm, PN_PRIM_RECEIVER, 70, class_named(vm, variable[i]));
     prim_fails(vm, PN_PRIM_RECEIVER, 70, I(1));
     prim_fails(vm, PN_PRIM_RECEIVER, 70, vm->nil);
     prim_fails(vm, PN_PRIM_RECEIVER, 70, prim_instance(vm, "Plain"));
@@ -30,12 +32,18 @@ static void new_makes_fixed_objects(void **state) {
 
 static void new_with_makes_variable_objects(void **state) {
     WorkerVm *vm = *state;
-    static const struct { const char *name; int64_t count; uint32_t format; size_t slots; } cases[] = {
-        {"Array", 3, PN_FMT_ARRAY, 3},     {"Listed", 3, PN_FMT_FIXED_ARRAY, 5}, {"Weak", 2, PN_FMT_WEAK, 3},
-        {"Words64", 3, PN_FMT_64, 3},      {"Words32", 3, PN_FMT_32 + 1, 2},     {"Words32", 4, PN_FMT_32, 2},
-        {"Words16", 5, PN_FMT_16 + 3, 2},  {"Words16", 4, PN_FMT_16, 1},         {"Bytes", 0, PN_FMT_8, 0},
-        {"Bytes", 9, PN_FMT_8 + 7, 2},     {"Bytes", 8, PN_FMT_8, 1},            {"Array", 300, PN_FMT_ARRAY, 300},
-        {"BoxedFloat64", 2, PN_FMT_32, 1}, {"Array", 9000, PN_FMT_ARRAY, 9000}};
+    static const struct {
+        const char *name;
+        int64_t count;
+        uint32_t format;
+        size_t slots;
+    } cases[] = {{"Array", 3, PN_FMT_ARRAY, 3},     {"Listed", 3, PN_FMT_FIXED_ARRAY, 5},
+                 {"Weak", 2, PN_FMT_WEAK, 3},       {"Words64", 3, PN_FMT_64, 3},
+                 {"Words32", 3, PN_FMT_32 + 1, 2},  {"Words32", 4, PN_FMT_32, 2},
+                 {"Words16", 5, PN_FMT_16 + 3, 2},  {"Words16", 4, PN_FMT_16, 1},
+                 {"Bytes", 0, PN_FMT_8, 0},         {"Bytes", 9, PN_FMT_8 + 7, 2},
+                 {"Bytes", 8, PN_FMT_8, 1},         {"Array", 300, PN_FMT_ARRAY, 300},
+                 {"BoxedFloat64", 2, PN_FMT_32, 1}, {"Array", 9000, PN_FMT_ARRAY, 9000}};
     for (size_t i = 0; i < PN_COUNT_OF(cases); i++) {
         Oop o = ref_raw(prim(vm, 71, class_named(vm, cases[i].name), I(cases[i].count)));
         assert_int_equal(oop_format(o), cases[i].format);
@@ -64,9 +72,12 @@ static void memory_limit_fails_with_its_code(void **state) {
 
 static void copies_are_new_mutable_and_equal(void **state) {
     WorkerVm *vm = *state;
-    Ref originals[] = {prim_instance(vm, "Plain"), prim_bytes(vm, PN_CLASS_BYTE_STRING, "abc"),
-                       prim_indexed(vm, "Listed", PN_FMT_FIXED_ARRAY, 300), prim_array(vm, 0),
-                       prim_indexed(vm, "Words32", PN_FMT_32 + 1, 2), prim_array(vm, 10000)};
+    Ref originals[] = {prim_instance(vm, "Plain"),
+                       prim_bytes(vm, PN_CLASS_BYTE_STRING, "abc"),
+                       prim_indexed(vm, "Listed", PN_FMT_FIXED_ARRAY, 300),
+                       prim_array(vm, 0),
+                       prim_indexed(vm, "Words32", PN_FMT_32 + 1, 2),
+                       prim_array(vm, 10000)};
     size_t count = PN_COUNT_OF(originals);
     prim_set_slot(vm, originals[0], 1, I(4));
     for (size_t i = 0; i < count; i++) {

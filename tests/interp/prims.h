@@ -1,19 +1,22 @@
 // tests/interp/prims.h: primitives called directly, without a method around them.
 //
-// Operands are pushed as a send would push them. What a test keeps must be old (the PRIM_ functions below make such), or
-// be asked for again: each call may collect.
+// Operands are pushed as a send would push them. What a test keeps must be old (the PRIM_ functions below make such),
+// or be asked for again: each call may collect.
 #ifndef PN_TEST_PRIMS_H
 #define PN_TEST_PRIMS_H
 
 #include "interp/interp_int.h"
 #include "tests/support.h"
 
-#define PRIM_OPERANDS(...) (sizeof((Ref[]){__VA_ARGS__}) / sizeof(Ref)), (Ref[]){__VA_ARGS__}
+#define PRIM_OPERANDS(...)                                                                                             \
+    (sizeof((Ref[]){__VA_ARGS__}) / sizeof(Ref)), (Ref[]) { __VA_ARGS__ }
 // The answer of a primitive that must succeed.
 #define prim(vm, number, ...) prim_call(vm, number, __LINE__, PRIM_OPERANDS(__VA_ARGS__))
 #define prim_int(vm, number, ...) prim_call_int(vm, number, __LINE__, PRIM_OPERANDS(__VA_ARGS__))
-#define prim_true(vm, number, ...) test_check(ref_same(prim(vm, number, __VA_ARGS__), vm_true(vm)), "line %d: not true", __LINE__)
-#define prim_false(vm, number, ...) test_check(ref_same(prim(vm, number, __VA_ARGS__), vm_false(vm)), "line %d: not false", __LINE__)
+#define prim_true(vm, number, ...)                                                                                     \
+    test_check(ref_same(prim(vm, number, __VA_ARGS__), vm_true(vm)), "line %d: not true", __LINE__)
+#define prim_false(vm, number, ...)                                                                                    \
+    test_check(ref_same(prim(vm, number, __VA_ARGS__), vm_false(vm)), "line %d: not false", __LINE__)
 // It must fail with this code.
 #define prim_fails(vm, code, number, ...) prim_call_failing(vm, code, number, __LINE__, PRIM_OPERANDS(__VA_ARGS__))
 
@@ -41,10 +44,12 @@ static inline int64_t prim_call_int(WorkerVm *vm, uint32_t number, int line, siz
     return ref_int(result);
 }
 
-static inline void prim_call_failing(WorkerVm *vm, uint32_t code, uint32_t number, int line, size_t count, const Ref *operands) {
+static inline void prim_call_failing(WorkerVm *vm, uint32_t code, uint32_t number, int line, size_t count,
+                                     const Ref *operands) {
     Ref result = prim_run(vm, number, line, count, operands);
     test_check(ref_is_none(result), "line %d: primitive %u should fail", line, number);
-    test_check(vm->prim_error == code, "line %d: primitive %u fails with %u, not %u", line, number, vm->prim_error, code);
+    test_check(vm->prim_error == code, "line %d: primitive %u fails with %u, not %u", line, number, vm->prim_error,
+               code);
 }
 
 // ---- Old objects to try them on ---------------------------------------------------------------------------
@@ -65,7 +70,9 @@ static inline Ref prim_instance(WorkerVm *vm, const char *class_name) {
 static inline Ref prim_indexed(WorkerVm *vm, const char *class_name, uint32_t format, size_t slots) {
     return prim_object(vm, pn_class_index(vm, test_global(vm, class_name)), format, slots);
 }
-static inline Ref prim_array(WorkerVm *vm, size_t slots) { return prim_object(vm, PN_CLASS_ARRAY, PN_FMT_ARRAY, slots); }
+static inline Ref prim_array(WorkerVm *vm, size_t slots) {
+    return prim_object(vm, PN_CLASS_ARRAY, PN_FMT_ARRAY, slots);
+}
 static inline Ref prim_array_with(WorkerVm *vm, Ref element) {
     Ref array = prim_array(vm, 1);
     pn_store(vm, ref_raw(array), 0, element);
@@ -103,22 +110,33 @@ static inline void prim_set_slot(WorkerVm *vm, Ref r, size_t index, Ref value) {
 static inline WorkerVm *prim_boot(void) {
     WorkerVm *vm = test_boot();
     Oop object = test_global(vm, "Object");
-    static const struct { const char *name; uint32_t kind, slots; } kinds[] = {
-        {"Plain", PN_FMT_FIXED, 3},      {"Other", PN_FMT_FIXED, 3},     {"Wide", PN_FMT_FIXED, 5},
-        {"Empty", PN_FMT_EMPTY, 0},      {"Listed", PN_FMT_FIXED_ARRAY, 2}, {"Weak", PN_FMT_WEAK, 1},
-        {"Ephemeron", PN_FMT_EPHEMERON, 2}, {"Words64", PN_FMT_64, 0},    {"Words32", PN_FMT_32, 0},
-        {"Words16", PN_FMT_16, 0},       {"Bytes", PN_FMT_8, 0}};
+    static const struct {
+        const char *name;
+        uint32_t kind, slots;
+    } kinds[] = {{"Plain", PN_FMT_FIXED, 3},
+                 {"Other", PN_FMT_FIXED, 3},
+                 {"Wide", PN_FMT_FIXED, 5},
+                 {"Empty", PN_FMT_EMPTY, 0},
+                 {"Listed", PN_FMT_FIXED_ARRAY, 2},
+                 {"Weak", PN_FMT_WEAK, 1},
+                 {"Ephemeron", PN_FMT_EPHEMERON, 2},
+                 {"Words64", PN_FMT_64, 0},
+                 {"Words32", PN_FMT_32, 0},
+                 {"Words16", PN_FMT_16, 0},
+                 {"Bytes", PN_FMT_8, 0}};
     for (size_t i = 0; i < PN_COUNT_OF(kinds); i++)
         pn_asm_class_of_kind(vm, kinds[i].name, object, kinds[i].kind, kinds[i].slots);
     return vm;
 }
 
-// Freeze what vm has made; objects in kept[] are named as they are in the layer from then on.
+// Freeze what vm has made; objects in kept[] are named as they are in the layer from then on. Where there are no
+// layers: collect, so that all else is gone just the same.
 static inline void prim_freeze(WorkerVm *vm, Ref *kept, size_t count) {
     Root roots[16];
     test_check(count <= PN_COUNT_OF(roots), "too many objects to keep");
     for (size_t i = 0; i < count; i++) pn_root_push(vm, &roots[i], kept[i]);
-    pn_layer_release(test_freeze(vm));
+    if (PN_COW) pn_layer_release(test_freeze(vm));
+    else pn_collect_full(vm);
     for (size_t i = count; i-- > 0;) {
         kept[i] = roots[i].ref;
         pn_root_pop(vm, &roots[i]);
