@@ -245,8 +245,8 @@ static uint64_t *take_block(WorkerVm *vm, GcState *gc, size_t bytes) {
     uint64_t *spare = gc->spare;
     gc->spare = NULL;
     if (spare != NULL && gc->spare_bytes == bytes) return spare;
-    pn_mem_free(spare);
-    return pn_mem_alloc(bytes);
+    pn_young_block_give(spare, gc->spare_bytes);
+    return pn_young_block_take(bytes);
 }
 
 static void poison(uint64_t *at, size_t bytes) {
@@ -261,7 +261,7 @@ static void leave_block(WorkerVm *vm, GcState *gc, uint64_t *block, size_t bytes
         gc->spare = block;
         gc->spare_bytes = bytes;
     } else {
-        pn_mem_free(block);
+        pn_young_block_give(block, bytes);
     }
 }
 
@@ -358,6 +358,6 @@ void pn_gc_idle(WorkerVm *vm) {
     size_t used = (size_t)(vm->next - vm->young_start) * 8;
     if (vm->young_bytes > next_block_bytes(gc, used, 0, GC_AGE_NONE)) pn_gc_scavenge(vm, 0, GC_AGE_NONE);
     gc->wanted_bytes = 4 * PN_FIRST_YOUNG_BYTES;
-    pn_mem_free(gc->spare);
+    pn_young_block_give(gc->spare, gc->spare_bytes);
     gc->spare = NULL;
 }

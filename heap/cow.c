@@ -1,25 +1,24 @@
 // heap/cow.c: first write to a shared object, and the slow side of every store.
 //
 // Owns: the decision whether an object may be written, and how a private copy comes to be.
-// Called on slow paths only: a header did not pass the store test. Nothing here collects or moves an object: copies are old
-// objects, limits are noticed and raised at the next safepoint.
+// Called on slow paths only: a header did not pass the store test. Nothing here collects or moves an object: copies
+// are old objects, limits are noticed and raised at the next safepoint.
 // Invariants: H4, H5, H6, F1, G2 (heap/heap.h).
 //
 // Note [Guarded objects]. A worker has to leave its world when something changes that a lookup has read: superclass or
-// dictionary of a class, a method dictionary, its array. What lies in a layer is immutable anyway, so its first write comes
-// here; but a private one, young or remembered, would pass the store test. So these carry one more bit of the store test:
-// a copy of a class or dictionary gets it here, any other private object when a lookup reads it (pn_guard). An object that no
-// lookup has read cannot have anything to do with what caches hold. The one gap is the copy of a layer's array of methods,
-// which does not know what it is: its dictionary is changed by pn_method_install and by primitives only, which report that
-// themselves, as does the flush primitive that Smalltalk code sends after it has written such an array.
+// dictionary of a class, a method dictionary, its array. What lies in a layer is immutable anyway, so its first write
+// comes here; but a private one, young or remembered, would pass the store test. So these carry one more bit of the
+// store test: a copy of a class or dictionary gets it here, any other private object when a lookup reads it
+// (pn_guard). An object that no lookup has read cannot have anything to do with what caches hold. The one gap is the
+// copy of a layer's array of methods, which does not know what it is: its dictionary is changed by pn_method_install
+// and by primitives only, which report that themselves, as does the flush primitive that Smalltalk code sends after
+// it has written such an array.
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "heap/heap_int.h"
 
-static void no_mark_barrier(WorkerVm *vm, Oop object, Ref new_value) {
-    (void)vm, (void)object, (void)new_value;
-}
+static void no_mark_barrier(WorkerVm *vm, Oop object, Ref new_value) { (void)vm, (void)object, (void)new_value; }
 void (*pn_mark_barrier)(WorkerVm *vm, Oop object, Ref new_value) = no_mark_barrier;
 
 // ---- What may be written ------------------------------------------------------------------------
@@ -35,10 +34,8 @@ bool pn_is_never_copied(Oop o) {
     case PN_CLASS_BYTE_SYMBOL:
     case PN_CLASS_UNDEFINED_OBJECT:
     case PN_CLASS_FALSE:
-    case PN_CLASS_TRUE:
-        return true;
-    default:
-        return hdr_class_index(h) <= PN_CLASS_LAST_HIDDEN;
+    case PN_CLASS_TRUE: return true;
+    default: return hdr_class_index(h) <= PN_CLASS_LAST_HIDDEN;
     }
 }
 
@@ -56,8 +53,8 @@ bool pn_copy_is_faithful(Oop original, Oop copy) {
     return ((oop_header(original) ^ oop_header(copy)) & same) == 0 && oop_slot_count(original) == oop_slot_count(copy);
 }
 
-// A class: superclass, dictionary and format are where they belong. An object that only looks like one is told apart by its
-// dictionary or, where that is nil, by its place in the class table.
+// A class: superclass, dictionary and format are where they belong. An object that only looks like one is told apart
+// by its dictionary or, where that is nil, by its place in the class table.
 bool pn_has_class_shape(WorkerVm *vm, Oop o) {
     if (oop_slot_count(o) <= PN_BEHAVIOR_FORMAT || !ref_is_int(oop_slot(o, PN_BEHAVIOR_FORMAT))) return false;
     Ref dictionary = oop_slot(o, PN_BEHAVIOR_METHOD_DICT);
@@ -73,10 +70,11 @@ static bool is_behavior(WorkerVm *vm, Oop o) {
     return oop_class_index(o) == PN_CLASS_METHOD_DICTIONARY || pn_has_class_shape(vm, o);
 }
 
-// The header of o's copy: no bit that is the layer's or the collector's, immutable only by the user's wish; without count.
+// The header of o's copy: no bit that is the layer's or the collector's, immutable only by the user's wish; without
+// count.
 static uint64_t copy_header(WorkerVm *vm, Oop o) {
     uint64_t h = oop_header(o);
-    uint64_t copy = h & (PN_HDR_CLASS_MASK | PN_HDR_GUARDED | PN_HDR_HASH_MASK | UINT64_C(31) << PN_HDR_FORMAT_SHIFT);
+    uint64_t copy = h & (PN_HDR_CLASS_MASK | PN_HDR_HASH_MASK | UINT64_C(31) << PN_HDR_FORMAT_SHIFT);
     if (h & PN_HDR_USER_READ_ONLY) copy |= PN_HDR_IMMUTABLE;
     if (is_behavior(vm, o)) copy |= PN_HDR_GUARDED;
     return copy;
@@ -92,9 +90,9 @@ static Oop plain_copy(WorkerVm *vm, Oop o, uint64_t header, size_t slots) {
     return copy;
 }
 
-// A large object: its pages in the layer's file are mapped once more, private and writable, at an address of the kernel's
-// choice; what is written there later the kernel copies, page by page. What else lies on its first and last page comes along
-// but is no object of the segment: that is exactly this one. PN_NO_OOP where it cannot be done.
+// A large object: its pages in the layer's file are mapped once more, private and writable, at an address of the
+// kernel's choice; what is written there later the kernel copies, page by page. What else lies on its first and last
+// page comes along but is no object of the segment: that is exactly this one. PN_NO_OOP where it cannot be done.
 static Oop mapped_copy(WorkerVm *vm, Oop o, uint64_t header) {
     const Layer *layer = pn_layer_of(vm->layer, o.bits);
     if (layer == NULL || layer->fd < 0) return PN_NO_OOP;
@@ -170,7 +168,9 @@ Oop pn_touch(WorkerVm *vm, Ref r) {
 
 // ---- Stores -------------------------------------------------------------------------------------
 
-static bool is_marking(const WorkerVm *vm) { return vm->store_mask != PN_STORE_MASK || vm->store_want != PN_STORE_WANT; }
+static bool is_marking(const WorkerVm *vm) {
+    return vm->store_mask != PN_STORE_MASK || vm->store_want != PN_STORE_WANT;
+}
 
 // Whether a store into slot index of o, which is guarded, changes behaviour: of a class only two slots do.
 static bool slot_is_behavior(Oop o, size_t index) {
@@ -195,7 +195,8 @@ static PN_NOINLINE PnAccess store_into_immutable(WorkerVm *vm, Oop o, size_t ind
     return access == PN_WRITABLE ? store_asking(vm, o, index, value) : access;
 }
 
-// First what comes most often: a young value for an old object that holds none yet. pn_store has found the rest of the test out.
+// First what comes most often: a young value for an old object that holds none yet. pn_store has found the rest of
+// the test out.
 PnAccess pn_store_slow(WorkerVm *vm, Oop o, size_t index, Ref value) {
     uint32_t h = (uint32_t)oop_header(o);
     if (PN_LIKELY((h & vm->store_mask) == 0)) {

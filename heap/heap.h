@@ -201,13 +201,18 @@ void pn_trap_lift(WorkerVm *vm);
 // ---- Stores -------------------------------------------------------------------------------------------
 
 PnAccess pn_store_slow(WorkerVm *vm, Oop o, size_t index, Ref value);
-// The two stores that need no more than that: into a young or remembered object; of what is not young into a plainly old one.
-// False: pn_store_slow decides.
+// Of the header's bits that mask leaves, remembered is the lowest: equal to want is a young or remembered object; below it an
+// old one with nothing special, where only the value is still to be looked at; above it something that asks.
+// The store comes before the look at the value, which so need not be kept. False: pn_store_slow decides, and stores again.
 static inline bool pn_store_plain(WorkerVm *vm, Oop o, size_t index, Ref value) {
     uint32_t bits = (uint32_t)oop_header(o) & vm->store_mask;
-    if (bits != vm->store_want && PN_UNLIKELY(bits != 0 || vm_is_young(vm, value.bits))) return false;
+    if (PN_LIKELY(bits == vm->store_want)) {
+        oop_init_slot(o, index, value);
+        return true;
+    }
+    if (PN_UNLIKELY(bits > vm->store_want)) return false;
     oop_init_slot(o, index, value);
-    return true;
+    return PN_LIKELY(value.bits < (uint64_t)(uintptr_t)vm->young_start); // see heap/young_blocks.c; not sure: ask
 }
 // Store value into slot index of o, which is in hand: the one way to write a pointer (design section 6).
 static inline PnAccess pn_store(WorkerVm *vm, Oop o, size_t index, Ref value) {
@@ -250,6 +255,10 @@ Oop pn_old_new(WorkerVm *vm, uint32_t class_index, uint32_t format, size_t slots
 // The same, body not initialised: the caller fills all of it at once.
 Oop pn_old_raw(WorkerVm *vm, uint64_t header_without_count, size_t slots);
 #define PN_LARGE_BYTES ((size_t)64 << 10) // objects from here on have segments of their own
+
+// Memory for young blocks: bytes is a power of two from 512. NULL: no memory. give takes NULL too.
+void *pn_young_block_take(size_t bytes);
+void pn_young_block_give(void *block, size_t bytes);
 
 // ---- Old space (heap/old_space.c); what gc/ needs of it ----------------------------------------------------
 

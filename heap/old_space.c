@@ -1,14 +1,15 @@
 // heap/old_space.c: a worker's old space: segments of objects that do not move.
 //
-// Owns: segments, free lists, the counts of bytes held and used. Nothing here collects or moves; gc/ sweeps (and fills the
-// free lists), asks for collections at collect_at, and frees segments.
+// Owns: segments, free lists, the counts of bytes held and used. Nothing here collects or moves; gc/ sweeps (and
+// fills the free lists), asks for collections at collect_at, and frees segments.
 // Called by promotion, copy on write and by whoever makes an object that must stay where it is.
 // Invariants: G3 (segments can be walked), O1, O2 (heap/object.h).
 //
-// Note [Walkable segments]. Objects of a segment lie without gaps in [start, top). The current segment has room behind top;
-// in all others top is end. At least two words stay free at a segment's end unless it is filled exactly, and no chunk is
-// split so that one word remains: what is left can always be written as a free chunk, of two words or more. A chunk of
-// exactly 256 words is written as two, since no slot count gives that size (254 slots take 255 words, 255 slots 257).
+// Note [Walkable segments]. Objects of a segment lie without gaps in [start, top). The current segment has room
+// behind top; in all others top is end. At least two words stay free at a segment's end unless it is filled exactly,
+// and no chunk is split so that one word remains: what is left can always be written as a free chunk, of two words or
+// more. A chunk of exactly 256 words is written as two, since no slot count gives that size (254 slots take 255
+// words, 255 slots 257).
 #include <sys/mman.h>
 
 #include "heap/heap_int.h"
@@ -126,7 +127,8 @@ static OldSegment *add_segment(WorkerVm *vm, size_t bytes, bool is_large) {
     return s;
 }
 
-// What is left of the current segment becomes a free chunk; the next one is twice as large as all there is, within bounds.
+// What is left of the current segment becomes a free chunk; the next one is twice as large as all there is, within
+// bounds.
 static bool next_segment(WorkerVm *vm, size_t object_bytes) {
     OldSpace *old = vm->old;
     size_t bytes = PN_FIRST_SEGMENT_BYTES;
@@ -146,8 +148,13 @@ static bool next_segment(WorkerVm *vm, size_t object_bytes) {
 bool pn_old_adopt_mapping(WorkerVm *vm, void *mapping, size_t mapping_bytes, uint64_t *start, uint64_t *end) {
     OldSegment *s = pn_old_space(vm) == NULL ? NULL : pn_mem_alloc(sizeof *s);
     if (s == NULL) return false;
-    *s = (OldSegment){.start = start, .top = end, .end = end, .is_large = true, .is_mapped = true,
-                      .mapping = mapping, .mapping_bytes = mapping_bytes};
+    *s = (OldSegment){.start = start,
+                      .top = end,
+                      .end = end,
+                      .is_large = true,
+                      .is_mapped = true,
+                      .mapping = mapping,
+                      .mapping_bytes = mapping_bytes};
     link_segment(vm, s, sizeof *s + mapping_bytes);
     vm->old->bytes_used += words_between(start, end) * 8;
     return true;
@@ -219,7 +226,8 @@ static PN_NOINLINE Oop old_raw_slow(WorkerVm *vm, uint64_t header, size_t slots)
     return place(at, header | vm->old->birth_bits, slots);
 }
 
-// The common case, a few slots and room in the current segment, in some 20 instructions: it is part of each first write.
+// The common case, a few slots and room in the current segment, in some 20 instructions: it is part of each first
+// write.
 Oop pn_old_raw(WorkerVm *vm, uint64_t header, size_t slots) {
     OldSpace *old = vm->old;
     if (PN_UNLIKELY(old == NULL || old->current == NULL || slots >= PN_OVERFLOW_SLOTS))

@@ -1,7 +1,7 @@
 // heap/overlay.c: overlays (what stands for an object of a layer), filters, and deref.
 //
-// Owns: the format of overlay tables and filters, which freeze writes and image files carry; each worker's own overlay and
-// filter (made together at its first copy: vm->overlay is NULL as long as vm->filter is the top layer's).
+// Owns: the format of overlay tables and filters, which freeze writes and image files carry; each worker's own
+// overlay and filter (made together at its first copy: vm->overlay is NULL as long as vm->filter is the top layer's).
 // Called on slow paths only: the filter has said perhaps, or something is copied.
 // Invariants: H4, F1 (heap/heap.h).
 //
@@ -118,12 +118,14 @@ static size_t known_entries(const WorkerVm *vm) {
 // In copy-everything mode the filter says perhaps to everything, and always will.
 static bool filter_is_all(const WorkerVm *vm) { return vm->filter.bits == pn_filter_all.bits; }
 
-// The first copy: a table, and a filter of the worker's own. Until then vm->filter belongs to the layer, which is never written.
+// The first copy: a table, and a filter of the worker's own. Until then vm->filter belongs to the layer, which is
+// never written.
 static bool make_own(WorkerVm *vm) {
     Overlay *own = pn_mem_alloc_zeroed(sizeof *own);
     if (own == NULL) return false;
     if (!resize(own, PN_OVERLAY_FIRST_PAIRS)) goto no_table;
-    if (!filter_is_all(vm) && !filter_build_for(&vm->filter, layer_overlay(vm), NULL, known_entries(vm) + 1)) goto no_filter;
+    if (!filter_is_all(vm) && !filter_build_for(&vm->filter, layer_overlay(vm), NULL, known_entries(vm) + 1))
+        goto no_filter;
     vm->overlay = own;
     return true;
 no_filter:
@@ -167,10 +169,8 @@ void pn_overlay_drop(WorkerVm *vm) {
         pn_filter_free(&vm->filter);
         vm->overlay = NULL;
     }
-    if (pn_options.copy_everything)
-        vm->filter = pn_filter_all;
-    else
-        vm->filter = vm->layer != NULL ? vm->layer->filter : pn_filter_none;
+    if (pn_options.copy_everything) vm->filter = pn_filter_all;
+    else vm->filter = vm->layer != NULL ? vm->layer->filter : pn_filter_none;
 }
 
 // ---- Deref --------------------------------------------------------------------------------------
@@ -210,9 +210,7 @@ Oop pn_deref_shared(WorkerVm *vm, Ref r) {
 }
 
 // A forwarder may name another, and in the end a shared object.
-Oop pn_deref_forwarder(WorkerVm *vm, Ref r) {
-    return pn_options.copy_everything ? pn_touch(vm, r) : pn_current(vm, r);
-}
+Oop pn_deref_forwarder(WorkerVm *vm, Ref r) { return pn_options.copy_everything ? pn_touch(vm, r) : pn_current(vm, r); }
 
 // Identity asks who an object is and does not look into it: nothing is copied here in copy-everything mode either.
 bool pn_same_slow(WorkerVm *vm, Ref a, Ref b) { return pn_current(vm, a).bits == pn_current(vm, b).bits; }

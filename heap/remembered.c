@@ -1,6 +1,7 @@
 // heap/remembered.c: the remembered set of a worker: old objects that may refer to young ones.
 //
-// Owns: the set's chunks, made from the first entry on. Stores and promotion add; young collections (gc/young.c) rebuild it.
+// Owns: the set's chunks, made from the first entry on. Stores and promotion add; young collections (gc/young.c)
+// rebuild it.
 // Invariants: G1, G2 (heap/heap.h).
 #include "heap/heap_int.h"
 

@@ -1,15 +1,17 @@
 // heap/stack.c: the stack of a worker: chunks that grow, walking frames, the return trap.
 //
 // Owns: StackChunks, vm->chunk and vm->trap, and while the loop is away the registers vm->pc, sp, fp, cp.
-// Called by the interpreter when a frame does not fit or the trap is met, by copy on write, by collectors that walk frames.
+// Called by the interpreter when a frame does not fit or the trap is met, by copy on write, by collectors that walk
+// frames.
 // Nothing here collects. Invariants: S1-S5 (heap/worker.h), H5 (heap/heap.h).
 //
 // Note [Chunks]. A chunk grows by copying into one twice its size, up to PN_STACK_COPY_LIMIT; frames hold distances, so
-// nothing in them changes but addresses kept outside: registers and trap. Then a new chunk is linked. Receiver and arguments
-// of the callee move to its base; its oldest link is the underflow link, which stands for the caller's frame there: operands
-// from base, fp at base, pc the trap. A return into it leaves the result at base, and pn_stack_underflow carries that over.
-// The first chunk lies in the worker's block; it lies idle while a larger one has taken its place, and serves again after a
-// reset.
+// nothing in them changes but addresses kept outside: registers and trap. Then a new chunk is linked. Receiver and
+// arguments of the callee move to its base; its oldest link is the underflow link, which stands for the caller's
+// frame there: operands from base, fp at base, pc the trap. A return into it leaves the result at base, and
+// pn_stack_underflow carries that over.
+// The first chunk lies in the worker's block; it lies idle while a larger one has taken its place, and serves again
+// after a reset.
 #include "heap/heap_int.h"
 
 #define PN_TRAP 217 // a bytecode that no method contains
@@ -152,7 +154,8 @@ void pn_stack_underflow(WorkerVm *vm) {
 
 // ---- Walking ------------------------------------------------------------------------------------
 
-// Move w on to the newest frame at or below its link: out of chunks through their underflow links, to NULL at the base link.
+// Move w on to the newest frame at or below its link: out of chunks through their underflow links, to NULL at the
+// base link.
 static void settle(FrameWalk *w) {
     while (w->link < w->chunk->end && w->link->flags & PN_LINK_UNDERFLOW) {
         w->chunk = w->chunk->prev;
@@ -219,7 +222,8 @@ static void plant(WorkerVm *vm, StackChunk *chunk, Link *link) {
     link->pc = pn_trap_bytecode;
 }
 
-// The receiver is replaced by what it means and nothing more: in copy-everything mode too, else a copy would ask for a copy.
+// The receiver is replaced by what it means and nothing more: in copy-everything mode too, else a copy would ask for
+// a copy.
 void pn_stack_receivers_stale(WorkerVm *vm) {
     Link *below = vm->cp;
     if (link_is_frame(vm->chunk, below)) {

@@ -1,7 +1,8 @@
 // heap/verify.c: the verifier: makes a map of the objects a worker can refer to, and runs every check over it.
 //
-// Owns nothing beyond a call. Reads only; always on (PANDO_DEBUG=verify asks for it after each collection and freeze), in
-// release builds too. The checks are in verify_layers.c and verify_worker.c; the rules are numbered in the headers.
+// Owns nothing beyond a call. Reads only; always on (PANDO_DEBUG=verify asks for it after each collection and
+// freeze), in release builds too. The checks are in verify_layers.c and verify_worker.c; the rules are numbered in
+// the headers.
 #include <stdarg.h>
 
 #include "heap/verify_int.h"
@@ -22,12 +23,9 @@ const Extent *pn_verify_extent(const Verify *v, uint64_t address) {
     while (low < high) {
         size_t middle = (low + high) / 2;
         const Extent *e = &v->extents[middle];
-        if (address < e->start)
-            high = middle;
-        else if (address >= e->end)
-            low = middle + 1;
-        else
-            return e;
+        if (address < e->start) high = middle;
+        else if (address >= e->end) low = middle + 1;
+        else return e;
     }
     return NULL;
 }
@@ -138,7 +136,8 @@ static bool add_old_space(Verify *v) {
         if (s->top < s->start || s->top > s->end || !is_full)
             return pn_verify_fails(v, "G3", "the old segment at %p ends at %p, its objects at %p", (void *)s->start,
                                    (void *)s->end, (void *)s->top);
-        if (!pn_verify_add(v, EXTENT_OLD, NULL, (uint64_t)(uintptr_t)s->start, (uint64_t)(uintptr_t)s->top)) return false;
+        if (!pn_verify_add(v, EXTENT_OLD, NULL, (uint64_t)(uintptr_t)s->start, (uint64_t)(uintptr_t)s->top))
+            return false;
     }
     return true;
 }
@@ -178,7 +177,8 @@ VerifyRef pn_verify_ref(const Verify *v, Ref r) {
     uint64_t tag = r.bits & PN_TAG_MASK;
     if (tag != 0) return (VerifyRef){.is_value = tag == PN_TAG_INT || tag == PN_TAG_CHAR || tag == PN_TAG_FLOAT};
     const Extent *target = pn_verify_object(v, r.bits);
-    if (target != NULL && target->kind == EXTENT_JOINED && oop_class_index(ref_raw(r)) != PN_CLASS_BYTE_SYMBOL) target = NULL;
+    if (target != NULL && target->kind == EXTENT_JOINED && oop_class_index(ref_raw(r)) != PN_CLASS_BYTE_SYMBOL)
+        target = NULL;
     return (VerifyRef){.is_value = !ref_is_none(r), .is_object = true, .target = target};
 }
 

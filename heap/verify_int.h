@@ -1,7 +1,8 @@
 // heap/verify_int.h: what the parts of the verifier share: a map of all memory this worker may refer to.
 //
 // Nothing is dereferenced before the map says that an object begins there, so a broken heap is reported, not run into.
-// verify.c makes the map and runs the checks; verify_layers.c and verify_worker.c have them. Included by these three only.
+// verify.c makes the map and runs the checks; verify_layers.c and verify_worker.c have them. Included by these three
+// only.
 #ifndef PN_VERIFY_INT_H
 #define PN_VERIFY_INT_H
 
@@ -13,7 +14,7 @@ typedef enum ExtentKind { EXTENT_LAYER, EXTENT_JOINED, EXTENT_SYMBOLS, EXTENT_OL
 // A range of memory filled with objects.
 typedef struct Extent {
     uint64_t start, end;
-    uint64_t *heads; // one bit for each word: set where the header of an object lies that is no free chunk
+    uint64_t *heads;    // one bit for each word: set where the header of an object lies that is no free chunk
     const Layer *layer; // of EXTENT_LAYER
     ExtentKind kind;
 } Extent;
@@ -41,8 +42,8 @@ static inline bool extent_is_shared(const Extent *e) { return !extent_is_private
 typedef bool (*VerifyObject)(Verify *v, const Extent *e, Oop o);
 bool pn_verify_each(Verify *v, bool (*wanted)(const Extent *e), VerifyObject check);
 
-// Whether r is a value (O3); if it names an object, *target is its extent, else NULL. NULL as well when it names none: then
-// *is_object is true.
+// Whether r is a value (O3); if it names an object, *target is its extent, else NULL. NULL as well when it names
+// none: then *is_object is true.
 typedef struct VerifyRef {
     bool is_value;
     bool is_object;       // tag 000

@@ -50,7 +50,8 @@ static bool verify_protection(Verify *v) {
     unsigned long start, end;
     bool holds = true;
     while (holds && fgets(line, sizeof line, maps) != NULL)
-        if (sscanf(line, "%lx-%lx %4s", &start, &end, access) == 3 && access[1] == 'w' && !may_be_writable(v, start, end))
+        if (sscanf(line, "%lx-%lx %4s", &start, &end, access) == 3 && access[1] == 'w' &&
+            !may_be_writable(v, start, end))
             holds = pn_verify_fails(v, "W2", "shared objects between %#lx and %#lx are writable", start, end);
     fclose(maps);
     return holds;
@@ -62,7 +63,8 @@ static bool verify_protection(Verify *v) {
 static bool verify_unwritten(Verify *v) {
     for (const Layer *l = v->vm->layer; l != NULL; l = l->parent)
         if (!l->is_private_mapping && pn_layer_sum(l) != l->sum)
-            return pn_verify_fails(v, "H1", "layer %u at %#lx has been written", l->depth, (unsigned long)l->objects.start);
+            return pn_verify_fails(v, "H1", "layer %u at %#lx has been written", l->depth,
+                                   (unsigned long)l->objects.start);
     return true;
 }
 
@@ -80,8 +82,8 @@ static bool verify_layer_object(Verify *v, const Extent *e, Oop o) {
         VerifyRef r = pn_verify_ref(v, oop_slot(o, i));
         unsigned long bits = (unsigned long)oop_slot(o, i).bits;
         if (!r.is_value)
-            return pn_verify_fails(v, "O3", "slot %zu of %#lx in layer %u is %#lx", i, (unsigned long)o.bits, e->layer->depth,
-                                   bits);
+            return pn_verify_fails(v, "O3", "slot %zu of %#lx in layer %u is %#lx", i, (unsigned long)o.bits,
+                                   e->layer->depth, bits);
         if (r.is_object && !layer_may_refer_to(e, r.target))
             return pn_verify_fails(v, "H2", "slot %zu of %#lx in layer %u refers to %#lx", i, (unsigned long)o.bits,
                                    e->layer->depth, bits);
@@ -140,8 +142,7 @@ static bool verify_entry(Verify *v, const OverlayOf *of, Ref key, Ref value) {
 static bool verify_entries(Verify *v, OverlayOf of) {
     const Overlay *o = of.overlay;
     for (size_t at = 0; o->entries != NULL && at <= o->mask; at++)
-        if (o->entries[2 * at] != 0 &&
-            !verify_entry(v, &of, (Ref){o->entries[2 * at]}, (Ref){o->entries[2 * at + 1]}))
+        if (o->entries[2 * at] != 0 && !verify_entry(v, &of, (Ref){o->entries[2 * at]}, (Ref){o->entries[2 * at + 1]}))
             return false;
     return true;
 }
@@ -188,9 +189,11 @@ static bool verify_filters(Verify *v) {
     Ref missing;
     for (const Layer *l = vm->layer; l != NULL; l = l->parent)
         if (!filter_holds_all(&l->filter, &l->overlay, &missing))
-            return pn_verify_fails(v, "F1", "the filter of layer %u lacks key %#lx", l->depth, (unsigned long)missing.bits);
+            return pn_verify_fails(v, "F1", "the filter of layer %u lacks key %#lx", l->depth,
+                                   (unsigned long)missing.bits);
     const Overlay *below = vm->layer == NULL ? NULL : &vm->layer->overlay;
-    if (filter_holds_all(&vm->filter, below, &missing) && filter_holds_all(&vm->filter, vm->overlay, &missing)) return true;
+    if (filter_holds_all(&vm->filter, below, &missing) && filter_holds_all(&vm->filter, vm->overlay, &missing))
+        return true;
     return pn_verify_fails(v, "F1", "the worker's filter lacks key %#lx", (unsigned long)missing.bits);
 }
 
@@ -205,7 +208,8 @@ static bool verify_layer_header(Verify *v, const Extent *e, Oop o) {
     if (h & (PN_HDR_MARKED | PN_HDR_PINNED)) wrong = "is marked or pinned";
     if (hdr_class_index(h) == PN_CLASS_FORWARDED) wrong = "is a forwarder";
     if (!is_hidden(hdr_class_index(h)) && pn_class_shapes[hdr_class_index(h)] == 0) wrong = "has a class nobody knows";
-    bool may_lack_hash = oop_is_code(o) || pn_verify_is_poisoned(e, o) || (oop_is_pointers(o) && pn_has_class_shape(v->vm, o));
+    bool may_lack_hash = oop_is_code(o) || pn_verify_is_poisoned(e, o) ||
+                         (oop_is_pointers(o) && pn_has_class_shape(v->vm, o));
     if (hdr_hash(h) == 0 && !may_lack_hash) wrong = "has no identity hash";
     if (wrong == NULL) return true;
     return pn_verify_fails(v, "L1", "%#lx in layer %u, header %016lx, %s", (unsigned long)o.bits, e->layer->depth,
@@ -245,7 +249,8 @@ static bool verify_shape(Verify *v, const Extent *e, Oop o) {
     uint32_t index = oop_class_index(o);
     if (is_hidden(index)) return true;
     uint32_t shape = pn_class_shapes[index];
-    if (shape == 0) return pn_verify_fails(v, "H7", "%#lx has class index %u, not in use", (unsigned long)o.bits, index);
+    if (shape == 0)
+        return pn_verify_fails(v, "H7", "%#lx has class index %u, not in use", (unsigned long)o.bits, index);
     uint32_t kind = class_format_kind((int64_t)shape - 1), named = class_format_slots((int64_t)shape - 1);
     if (format_fits(oop_format(o), kind) && slots_fit(oop_slot_count(o), named, kind)) return true;
     return pn_verify_fails(v, "H7", "%#lx, format %u, %zu slots: index %u stands for kind %u with %u slots",
@@ -261,14 +266,23 @@ static bool verify_symbol(Verify *v, const Extent *e, Oop o) {
     if (oop_class_index(o) != PN_CLASS_BYTE_SYMBOL) return true;
     Ref known = pn_symbol_find((const char *)oop_bytes(o), oop_byte_count(o));
     if (ref_same(known, ref_of(o))) return true;
-    return pn_verify_fails(v, "H8", "#%.*s lies at %#lx, the process knows it at %#lx", (int)pn_min(oop_byte_count(o), 80),
-                           (const char *)oop_bytes(o), (unsigned long)o.bits, (unsigned long)known.bits);
+    return pn_verify_fails(v, "H8", "#%.*s lies at %#lx, the process knows it at %#lx",
+                           (int)pn_min(oop_byte_count(o), 80), (const char *)oop_bytes(o), (unsigned long)o.bits,
+                           (unsigned long)known.bits);
 }
 
 static bool verify_symbols(Verify *v) { return pn_verify_each(v, is_any, verify_symbol); }
 
 const VerifyCheck pn_verify_layer_checks[] = {
-    verify_window,     verify_protection, verify_unwritten,     verify_layer_references, verify_layer_overlays,
-    verify_own_overlay, verify_filters,   verify_layer_headers, verify_shapes,           verify_symbols,
+    verify_window,
+    verify_protection,
+    verify_unwritten,
+    verify_layer_references,
+    verify_layer_overlays,
+    verify_own_overlay,
+    verify_filters,
+    verify_layer_headers,
+    verify_shapes,
+    verify_symbols,
     NULL,
 };

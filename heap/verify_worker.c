@@ -42,7 +42,8 @@ static bool verify_age_mark(Verify *v) {
 static bool verify_value(Verify *v, Ref r, const char *where, unsigned long which, uint64_t holder) {
     VerifyRef found = pn_verify_ref(v, r);
     if (!found.is_value)
-        return pn_verify_fails(v, "O3", "%s %lu of %#lx is %#lx", where, which, (unsigned long)holder, (unsigned long)r.bits);
+        return pn_verify_fails(v, "O3", "%s %lu of %#lx is %#lx", where, which, (unsigned long)holder,
+                               (unsigned long)r.bits);
     if (!found.is_object || found.target != NULL) return true;
     return pn_verify_fails(v, "H3", "%s %lu of %#lx refers to %#lx, where no object of this worker is", where, which,
                            (unsigned long)holder, (unsigned long)r.bits);
@@ -86,7 +87,8 @@ static bool verify_young_header(Verify *v, const Extent *e, Oop o) {
     uint64_t h = oop_header(o);
     if ((h & PN_HDR_REMEMBERED) == 0)
         return pn_verify_fails(v, "G1", "the young object %#lx is not born remembered", (unsigned long)o.bits);
-    return (h & PN_HDR_MARKED) == 0 || pn_verify_fails(v, "G3", "the young object %#lx is marked", (unsigned long)o.bits);
+    return (h & PN_HDR_MARKED) == 0 ||
+           pn_verify_fails(v, "G3", "the young object %#lx is marked", (unsigned long)o.bits);
 }
 
 static bool verify_young_headers(Verify *v) { return pn_verify_each(v, is_young, verify_young_header); }
@@ -114,19 +116,17 @@ static bool verify_remembered_entries(Verify *v, const Oop *all, size_t count) {
     for (size_t i = 0; i < count; i++) {
         const Extent *e = pn_verify_object(v, all[i].bits);
         const char *wrong = NULL;
-        if (e == NULL || !is_old(e))
-            wrong = "is no old object";
-        else if ((oop_header(all[i]) & PN_HDR_REMEMBERED) == 0)
-            wrong = "does not have the bit";
-        else if (i > 0 && all[i].bits == all[i - 1].bits)
-            wrong = "is there twice";
+        if (e == NULL || !is_old(e)) wrong = "is no old object";
+        else if ((oop_header(all[i]) & PN_HDR_REMEMBERED) == 0) wrong = "does not have the bit";
+        else if (i > 0 && all[i].bits == all[i - 1].bits) wrong = "is there twice";
         if (wrong != NULL)
             return pn_verify_fails(v, "G1", "%#lx in the remembered set %s", (unsigned long)all[i].bits, wrong);
     }
     return true;
 }
 
-// All entries have the bit, so there is an old object with the bit that is no entry if and only if there are more of them.
+// All entries have the bit, so there is an old object with the bit that is no entry if and only if there are more of
+// them.
 static bool verify_remembered(Verify *v) {
     const RememberedSet *set = v->vm->remembered;
     size_t count, bits = 0;
@@ -137,11 +137,12 @@ static bool verify_remembered(Verify *v) {
     for (size_t i = 0; i < v->count; i++) {
         const Extent *e = &v->extents[i];
         for (size_t word = 0; is_old(e) && word < (e->end - e->start) / 8; word++)
-            bits += (e->heads[word / 64] >> word % 64 & 1) != 0 && (*(uint64_t *)(e->start + 8 * word) & PN_HDR_REMEMBERED);
+            bits += (e->heads[word / 64] >> word % 64 & 1) != 0 &&
+                    (*(uint64_t *)(e->start + 8 * word) & PN_HDR_REMEMBERED);
     }
     if (bits == count && count == (set == NULL ? 0 : set->count)) return true;
-    return pn_verify_fails(v, "G1", "%zu old objects have the remembered bit, the set has %zu entries, %zu counted", bits,
-                           count, set == NULL ? 0 : set->count);
+    return pn_verify_fails(v, "G1", "%zu old objects have the remembered bit, the set has %zu entries, %zu counted",
+                           bits, count, set == NULL ? 0 : set->count);
 }
 
 static bool verify_old_object(Verify *v, const Extent *e, Oop o) {
@@ -153,8 +154,8 @@ static bool verify_old_object(Verify *v, const Extent *e, Oop o) {
     size_t slots = pn_value_slots(o);
     for (size_t i = 0; i < slots; i++)
         if (ref_is_young(v->vm, oop_slot(o, i)))
-            return pn_verify_fails(v, "G2", "slot %zu of the old object %#lx refers to the young %#lx, not remembered", i,
-                                   (unsigned long)o.bits, (unsigned long)oop_slot(o, i).bits);
+            return pn_verify_fails(v, "G2", "slot %zu of the old object %#lx refers to the young %#lx, not remembered",
+                                   i, (unsigned long)o.bits, (unsigned long)oop_slot(o, i).bits);
     return true;
 }
 
@@ -186,14 +187,15 @@ static bool bytecodes_are_in_place(const Code *code) {
 
 static bool verify_code(Verify *v, const Code *code) {
     if ((uintptr_t)code % sizeof(Code) != 0 || !bytecodes_are_in_place(code))
-        return pn_verify_fails(v, "C1", "Code %p has its bytecodes at %p", (const void *)code, (const void *)code->bytecodes);
+        return pn_verify_fails(v, "C1", "Code %p has its bytecodes at %p", (const void *)code,
+                               (const void *)code->bytecodes);
     if (!verify_value(v, code->method, "method of Code", 0, (uint64_t)(uintptr_t)code)) return false;
     if (!verify_root(v, code->selector, "selector of Code", 0)) return false;
     Oop method = ref_raw(code->method);
     bool is_code = !oop_is_immediate(method) && oop_is_code(method);
     if (is_code && code->literals == oop_slots(method) + 1) return true;
-    return pn_verify_fails(v, "C2", "Code %p of %#lx has its literals at %p", (const void *)code, (unsigned long)method.bits,
-                           (void *)code->literals);
+    return pn_verify_fails(v, "C2", "Code %p of %#lx has its literals at %p", (const void *)code,
+                           (unsigned long)method.bits, (void *)code->literals);
 }
 
 static bool verify_codes(Verify *v) {
@@ -258,8 +260,9 @@ static bool verify_chunk_bounds(Verify *v, StackChunk *c) {
     bool holds = (char *)c->end == (char *)c + c->bytes && use.sp >= base && use.sp <= limit && use.fp >= base &&
                  use.fp <= use.sp && use.cp <= c->end;
     if (holds) return true;
-    return pn_verify_fails(v, "S1", "stack chunk %p of %u bytes: operands to %p, frame at %p, links from %p to %p", (void *)c,
-                           c->bytes, (const void *)use.sp, (const void *)use.fp, (const void *)use.cp, (void *)c->end);
+    return pn_verify_fails(v, "S1", "stack chunk %p of %u bytes: operands to %p, frame at %p, links from %p to %p",
+                           (void *)c, c->bytes, (const void *)use.sp, (const void *)use.fp, (const void *)use.cp,
+                           (void *)c->end);
 }
 
 static bool verify_operands(Verify *v, StackChunk *c) {
@@ -267,8 +270,8 @@ static bool verify_operands(Verify *v, StackChunk *c) {
     for (const Ref *at = chunk_base(c); at < use.sp; at++) {
         VerifyRef r = pn_verify_ref(v, *at);
         if (!r.is_value || (r.is_object && r.target == NULL))
-            return pn_verify_fails(v, "S1", "operand %zu of stack chunk %p is %#lx", (size_t)(at - chunk_base(c)), (void *)c,
-                                   (unsigned long)at->bits);
+            return pn_verify_fails(v, "S1", "operand %zu of stack chunk %p is %#lx", (size_t)(at - chunk_base(c)),
+                                   (void *)c, (unsigned long)at->bits);
         if (c->is_clean && c != v->vm->chunk && ref_is_young(v->vm, *at))
             return pn_verify_fails(v, "G2", "the clean stack chunk %p refers to the young %#lx", (void *)c,
                                    (unsigned long)at->bits);
@@ -284,8 +287,8 @@ static bool verify_oldest_link(Verify *v, const StackChunk *c) {
     bool holds = use.cp < c->end && (oldest->flags & (PN_LINK_BASE | PN_LINK_UNDERFLOW)) == wanted &&
                  oldest->pc == pn_trap_bytecode && oldest->code == NULL;
     if (!holds)
-        return pn_verify_fails(v, "S5", "the oldest link of stack chunk %p has flags %#x, pc %p, code %p", (const void *)c,
-                               oldest->flags, (const void *)oldest->pc, (void *)oldest->code);
+        return pn_verify_fails(v, "S5", "the oldest link of stack chunk %p has flags %#x, pc %p, code %p",
+                               (const void *)c, oldest->flags, (const void *)oldest->pc, (void *)oldest->code);
     const StackChunk *prev = c->prev;
     uint64_t position = prev == NULL ? 0 : prev->position + (uint64_t)(prev->end - prev->saved_cp);
     if (c->position == position) return true;
@@ -302,8 +305,8 @@ static bool verify_link(Verify *v, const StackChunk *c, const Link *link, const 
     const WorkerVm *vm = v->vm;
     const Ref *base = chunk_base((StackChunk *)(uintptr_t)c);
     if (link->flags & (PN_LINK_BASE | PN_LINK_UNDERFLOW) || !code_is_known(vm, link->code))
-        return pn_verify_fails(v, "S5", "link %p has flags %#x and code %p in the middle of its chunk", (const void *)link,
-                               link->flags, (void *)link->code);
+        return pn_verify_fails(v, "S5", "link %p has flags %#x and code %p in the middle of its chunk",
+                               (const void *)link, link->flags, (void *)link->code);
     size_t temps = link->code->temp_count + (link->code->is_block ? 1u : 0u);
     if (fp <= base || fp + temps > sp)
         return pn_verify_fails(v, "S2", "the frame of link %p has %zu temps at %p, its operands end at %p",
@@ -326,7 +329,8 @@ static bool verify_links(Verify *v, const StackChunk *c) {
         sp = fp - 1;
         fp = (const Ref *)(const void *)((const char *)fp - link->fp_delta);
         if (fp > sp)
-            return pn_verify_fails(v, "S3", "link %p puts its caller's frame above its own receiver", (const void *)link);
+            return pn_verify_fails(v, "S3", "link %p puts its caller's frame above its own receiver",
+                                   (const void *)link);
     }
     return true;
 }
@@ -367,7 +371,7 @@ static bool verify_trap(Verify *v) {
     for (FrameWalk w = pn_frames(v->vm); w.link != NULL; pn_frame_next(&w)) {
         is_met |= w.link == vm->trap.link;
         // The top frame goes on at vm->pc; its link holds what an earlier frame left there.
-        if (w.link->pc == pn_trap_bytecode && w.link != vm->trap.link && w.link != vm->cp)
+        if (w.link != vm->cp && w.link != vm->trap.link && w.link->pc == pn_trap_bytecode)
             return pn_verify_fails(v, "S4", "the trap is planted at link %p, unknown to the worker", (void *)w.link);
     }
     if (is_met && (vm->trap.link == NULL || vm->trap.link->pc == pn_trap_bytecode)) return true;
@@ -400,7 +404,18 @@ static bool verify_receivers(Verify *v) {
 }
 
 const VerifyCheck pn_verify_worker_checks[] = {
-    verify_store_test, verify_age_mark,    verify_private_references, verify_roots, verify_young_headers,
-    verify_remembered, verify_generations, verify_codes,              verify_stack, verify_closures,
-    verify_trap,       verify_receivers,   verify_sites,              NULL,
+    verify_store_test,
+    verify_age_mark,
+    verify_private_references,
+    verify_roots,
+    verify_young_headers,
+    verify_remembered,
+    verify_generations,
+    verify_codes,
+    verify_stack,
+    verify_closures,
+    verify_trap,
+    verify_receivers,
+    verify_sites,
+    NULL,
 };

@@ -152,7 +152,8 @@ static PnStatus start_process(PnError *error) {
     if (!pn_options_parse(getenv("PANDO_DEBUG"), &pn_options, error)) return PN_REFUSED;
     if ((status = reserve_window(error)) != PN_OK) return status;
     if ((status = map_private_code(error)) != PN_OK || (status = pn_class_table_init(error)) != PN_OK ||
-        (status = pn_symbols_init(error)) != PN_OK || (status = pn_code_init(error)) != PN_OK)
+        (status = pn_symbols_init(error)) != PN_OK || (status = pn_code_init(error)) != PN_OK ||
+        (status = pn_young_blocks_init(error)) != PN_OK)
         munmap((void *)(uintptr_t)PN_WINDOW, PN_WINDOW_BYTES);
     return status;
 }

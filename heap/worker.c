@@ -228,7 +228,7 @@ static void free_more(WorkerVm *vm) {
 void pn_worker_free(WorkerVm *vm) {
     free_more(vm);
     pn_stack_reset(vm);
-    if (vm->young_start != embedded_young(vm)) pn_mem_free(vm->young_start);
+    if (vm->young_start != embedded_young(vm)) pn_young_block_give(vm->young_start, vm->young_bytes);
     pn_old_space_free(vm);
     pn_remembered_free(vm);
     pn_overlay_drop(vm);

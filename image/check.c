@@ -1,15 +1,16 @@
 // image/check.c: whether a file is an image that can be mapped and run: the whole of it, once.
 //
-// Any bytes are safe input. Nothing is believed: sizes before they are added to, objects before they are looked into, addresses
-// before they are followed. Order: header, hashes, metadata's size, the class list (it says which shapes there are), headers and
-// sizes of all objects (a bit for each word where one starts), then references and what kernel classes ask for, then
-// the tables. Called by image/checked.c and by whoever verifies images.
+// Any bytes are safe input. Nothing is believed: sizes before they are added to, objects before they are looked into,
+// addresses before they are followed. Order: header, hashes, metadata's size, the class list (it says which shapes
+// there are), headers and sizes of all objects (a bit for each word where one starts), then references and what
+// kernel classes ask for, then the tables. Called by image/checked.c and by whoever verifies images.
 // Checks what H2, H4, H7, H8, L1, F1, O1-O3 (heap/) mean for a file.
 #include "image/check_int.h"
 
 #include <stdarg.h>
 
-// With the interpreter in the program its check of bytecodes is used where a caller names none; image/ does not depend on it.
+// With the interpreter in the program its check of bytecodes is used where a caller names none; image/ does not
+// depend on it.
 extern int pn_bytecodes_check(const uint8_t *bytes, size_t count, uint32_t literals, uint32_t temps, PnError *error)
     __attribute__((weak));
 
@@ -28,7 +29,7 @@ PnStatus pn_check_failed(ImageCheck *c, size_t offset, const char *format, ...) 
 
 size_t pn_check_offset(const ImageCheck *c, const void *at) { return (size_t)((const uint8_t *)at - c->file); }
 
-// ---- Addresses ----------------------------------------------------------------------------------------------------
+// ---- Addresses -------------------------------------------------------------------------------------------------
 
 static Area *area_holding(ImageCheck *c, uint64_t address) {
     for (size_t i = 0; i < c->area_count; i++)
@@ -103,7 +104,7 @@ uint64_t pn_check_slot(ImageCheck *c, Oop o, size_t index) {
     return bits;
 }
 
-// ---- Segments -------------------------------------------------------------------------------------------------------
+// ---- Segments --------------------------------------------------------------------------------------------------
 
 static PnStatus check_bridge(ImageCheck *c, size_t offset, uint64_t header, uint64_t next_bytes) {
     const uint64_t *bridge = (const uint64_t *)(const void *)(c->file + offset);
@@ -170,7 +171,8 @@ static bool is_hidden_kind(uint32_t class_index, uint32_t format) {
 // Only a class may have no identity hash yet, and code, where nobody asks for it.
 static bool may_lack_hash(Oop o, uint32_t format) {
     if (format >= PN_FMT_CODE) return true;
-    return format == PN_FMT_FIXED && oop_slot_count(o) > PN_BEHAVIOR_FORMAT && ref_is_int(oop_slot(o, PN_BEHAVIOR_FORMAT));
+    return format == PN_FMT_FIXED && oop_slot_count(o) > PN_BEHAVIOR_FORMAT &&
+           ref_is_int(oop_slot(o, PN_BEHAVIOR_FORMAT));
 }
 
 #define HEADER_BITS_CLEAR (PN_HDR_MARKED | PN_HDR_PINNED | UINT64_C(1) << 22 | UINT64_C(1) << 54)
@@ -187,7 +189,8 @@ static PnStatus check_header_word(ImageCheck *c, Oop o, size_t slots, bool is_co
         return pn_check_failed(c, at, "an object of format %u cannot have %zu slots", format, slots);
     if ((format >= PN_FMT_CODE) != is_code_segment)
         return pn_check_failed(c, at, is_code_segment ? "not compiled code" : "compiled code among the objects");
-    if (hdr_hash(header) == 0 && !may_lack_hash(o, format)) return pn_check_failed(c, at, "an object without identity hash");
+    if (hdr_hash(header) == 0 && !may_lack_hash(o, format))
+        return pn_check_failed(c, at, "an object without identity hash");
     if (is_hidden_kind(class_index, format)) return PN_OK;
     if (class_index <= PN_CLASS_LAST_HIDDEN) return pn_check_failed(c, at, "class index %u is no class's", class_index);
     uint32_t shape = check_shape(c, class_index);
@@ -250,7 +253,7 @@ static PnStatus check_objects(ImageCheck *c, const Area *area) {
     return PN_OK;
 }
 
-// ---- All of it --------------------------------------------------------------------------------------------------------
+// ---- All of it -------------------------------------------------------------------------------------------------
 
 static PnStatus check_sums(ImageCheck *c) {
     const ImageHeader *h = c->header;
@@ -329,7 +332,8 @@ static PnStatus check_all(ImageCheck *c) {
     if (status == PN_OK) status = pn_check_class_list(c);
     if (status == PN_OK) status = pn_check_segments(c);
     if (status == PN_OK) status = pn_check_tables(c);
-    if (status == PN_OK) status = check_objects(c, &c->areas[1]); // contexts are compared with their methods: code first
+    if (status == PN_OK)
+        status = check_objects(c, &c->areas[1]); // contexts are compared with their methods: code first
     if (status == PN_OK) status = check_objects(c, &c->areas[0]);
     return status;
 }
@@ -350,7 +354,8 @@ static PnStatus check_aligned(const uint8_t *file, size_t count, const PnImageCh
 PnStatus pn_image_check(const uint8_t *file_bytes, size_t count, const PnImageChecks *checks, PnError *error) {
     PnImageChecks defaults = pn_image_default_checks(NULL);
     if (!checks) checks = &defaults;
-    if ((uintptr_t)file_bytes % 8 == 0 && count >= PN_IMAGE_PAGE) return check_aligned(file_bytes, count, checks, error);
+    if ((uintptr_t)file_bytes % 8 == 0 && count >= PN_IMAGE_PAGE)
+        return check_aligned(file_bytes, count, checks, error);
     uint8_t *copy = pn_mem_alloc_zeroed(pn_max(count, PN_IMAGE_PAGE));
     if (!copy) return pn_error(error, PN_NO_MEMORY, 0, "no memory to check an image");
     memcpy(copy, file_bytes, count);

@@ -1,4 +1,5 @@
-// image/check_objects.c: one object of an image file: what it refers to, and what the machine expects of objects of kernel classes.
+// image/check_objects.c: one object of an image file: what it refers to, and what the machine expects of objects of
+// kernel classes.
 //
 // Called by image/check.c, after all headers and sizes and the tables have been found right. O3, H7.
 #include "image/check_int.h"
@@ -29,7 +30,7 @@ static PnStatus check_references(ImageCheck *c, Oop o, size_t count) {
     return PN_OK;
 }
 
-// ---- Code -----------------------------------------------------------------------------------------------------------
+// ---- Code ------------------------------------------------------------------------------------------------------
 
 #define BYTECODE_CALL_PRIMITIVE 248
 #define LEAST_CODE_SLOTS 3 // so that no two Code records share an address (heap/code.c, Note [Layer records])
@@ -67,7 +68,7 @@ static bool refers_to_code(ImageCheck *c, Oop o, size_t index) {
     return oop_is_none(code) ? is_unknown_slot(c, o, index) : oop_is_code(code);
 }
 
-// ---- Contexts and closures ------------------------------------------------------------------------------------------
+// ---- Contexts and closures -------------------------------------------------------------------------------------
 
 static bool pc_is_in_method(ImageCheck *c, Oop context) {
     Oop method = meant_object(c, context, PN_CONTEXT_METHOD);
@@ -112,7 +113,7 @@ static PnStatus check_closure(ImageCheck *c, Oop o) {
     return PN_OK;
 }
 
-// ---- Method dictionaries --------------------------------------------------------------------------------------------
+// ---- Method dictionaries ---------------------------------------------------------------------------------------
 
 // Where the search for a selector begins. False: in an ancestor that is not given.
 static bool selector_hash(ImageCheck *c, Ref selector, uint64_t *hash) {
@@ -132,8 +133,8 @@ static bool key_is_nil(const ImageCheck *c, Oop o, size_t index) {
     return is_nil(c, oop_slot(o, PN_METHOD_DICT_FIRST_KEY + index).bits);
 }
 
-// Each selector must be found: between where its search begins and where it is there is no nil. One round, beginning behind some
-// nil; `run` counts the selectors since the last nil.
+// Each selector must be found: between where its search begins and where it is there is no nil. One round, beginning
+// behind some nil; `run` counts the selectors since the last nil.
 static PnStatus check_selector_places(ImageCheck *c, Oop o, size_t capacity, size_t some_nil) {
     size_t run = 0;
     for (size_t step = 1; step <= capacity; step++) {
@@ -171,7 +172,7 @@ static PnStatus check_method_dictionary(ImageCheck *c, Oop o) {
     return used < capacity ? check_selector_places(c, o, capacity, some_nil) : PN_OK;
 }
 
-// ---- Any object -------------------------------------------------------------------------------------------------------
+// ---- Any object ------------------------------------------------------------------------------------------------
 
 // The class table is checked as a whole (image/check_tables.c) and is nowhere but at the beginning.
 static PnStatus check_hidden(ImageCheck *c, Oop o) {

@@ -1,4 +1,5 @@
-// image/check_tables.c: the tables of an image file: classes, symbols, overlay, filter, and the objects at the beginning.
+// image/check_tables.c: the tables of an image file: classes, symbols, overlay, filter, and the objects at the
+// beginning.
 //
 // Called by image/check.c: the class list before anything else, the rest when all objects are known. H4, H7, H8, F1.
 #include "image/check_int.h"
@@ -9,9 +10,10 @@ static PnStatus entry_failed(ImageCheck *c, const void *entry, const char *text,
 
 static bool is_nil(const ImageCheck *c, uint64_t bits) { return bits == c->header->nil; }
 
-// ---- Class list -----------------------------------------------------------------------------------------------------
+// ---- Class list ------------------------------------------------------------------------------------------------
 
-// What the machine relies on without looking: kind and named slots of instances. For kinds with indexed slots: at least.
+// What the machine relies on without looking: kind and named slots of instances. For kinds with indexed slots: at
+// least.
 static const struct {
     uint32_t index, kind, named;
 } kernel_shapes[] = {
@@ -54,9 +56,10 @@ static bool is_index_of_file(uint32_t index) {
 }
 
 static bool is_shape(uint32_t shape) {
-    static const uint32_t kinds = 1u << PN_FMT_EMPTY | 1u << PN_FMT_FIXED | 1u << PN_FMT_ARRAY | 1u << PN_FMT_FIXED_ARRAY |
-                                  1u << PN_FMT_WEAK | 1u << PN_FMT_EPHEMERON | 1u << PN_FMT_FORWARDED | 1u << PN_FMT_ELSEWHERE |
-                                  1u << PN_FMT_64 | 1u << PN_FMT_32 | 1u << PN_FMT_16 | 1u << PN_FMT_8 | 1u << PN_FMT_CODE;
+    static const uint32_t kinds = 1u << PN_FMT_EMPTY | 1u << PN_FMT_FIXED | 1u << PN_FMT_ARRAY |
+                                  1u << PN_FMT_FIXED_ARRAY | 1u << PN_FMT_WEAK | 1u << PN_FMT_EPHEMERON |
+                                  1u << PN_FMT_FORWARDED | 1u << PN_FMT_ELSEWHERE | 1u << PN_FMT_64 | 1u << PN_FMT_32 |
+                                  1u << PN_FMT_16 | 1u << PN_FMT_8 | 1u << PN_FMT_CODE;
     return shape != 0 && shape - 1 < 1u << 21 && (kinds >> class_format_kind((int64_t)shape - 1) & 1) != 0;
 }
 
@@ -76,7 +79,7 @@ PnStatus pn_check_class_list(ImageCheck *c) {
     return PN_OK;
 }
 
-// ---- Classes ----------------------------------------------------------------------------------------------------------
+// ---- Classes ---------------------------------------------------------------------------------------------------
 
 static bool could_be_class(Oop o) { return oop_is_pointers(o) && oop_slot_count(o) > PN_BEHAVIOR_FORMAT; }
 
@@ -114,7 +117,8 @@ static PnStatus check_class(ImageCheck *c, size_t i) {
     const uint64_t *entry = &c->tables.classes[i];
     uint32_t index = c->tables.indices[i];
     Oop class_object = pn_check_is_own(c, *entry) ? pn_check_object(c, *entry) : PN_NO_OOP;
-    if (oop_is_none(class_object) || !could_be_class(class_object) || oop_class_index(class_object) <= PN_CLASS_LAST_HIDDEN)
+    if (oop_is_none(class_object) || !could_be_class(class_object) ||
+        oop_class_index(class_object) <= PN_CLASS_LAST_HIDDEN)
         return entry_failed(c, entry, "an entry of the class list that is no class", *entry);
     size_t at = pn_check_offset(c, oop_address(class_object));
     if (hdr_hash(oop_header(class_object)) != index)
@@ -135,7 +139,7 @@ static PnStatus check_classes(ImageCheck *c) {
     return status;
 }
 
-// ---- The beginning of a base ----------------------------------------------------------------------------------------
+// ---- The beginning of a base -----------------------------------------------------------------------------------
 
 // Takes the next object, which must be this one; *at is its address and moves on.
 static PnStatus take_object(ImageCheck *c, uint64_t *at, uint32_t class_index, size_t slots, Oop *object) {
@@ -198,7 +202,8 @@ static PnStatus check_class_table(ImageCheck *c, Oop roots, uint64_t *at) {
         return pn_check_failed(c, offset, "pages of the class table are missing");
     for (size_t i = pages; i < PN_HIDDEN_ROOT_SLOTS; i++)
         if (!is_nil(c, oop_slot(roots, i).bits))
-            return pn_check_failed(c, pn_check_offset(c, oop_slots(roots) + i), "a hidden root that Pando does not use");
+            return pn_check_failed(c, pn_check_offset(c, oop_slots(roots) + i),
+                                   "a hidden root that Pando does not use");
     *at = r.at;
     return PN_OK;
 }
@@ -233,10 +238,11 @@ static PnStatus check_special_objects(ImageCheck *c) {
     return PN_OK;
 }
 
-// ---- Open-addressed tables ------------------------------------------------------------------------------------------
+// ---- Open-addressed tables -------------------------------------------------------------------------------------
 
-// A search ends at a free place, so it costs at most the length of a run of used ones. The sum of the squares of these lengths
-// bounds what it costs to look for all that is in the table; well-filled tables have about 20 for each place.
+// A search ends at a free place, so it costs at most the length of a run of used ones. The sum of the squares of
+// these lengths bounds what it costs to look for all that is in the table; well-filled tables have about 20 for each
+// place.
 #define RUNS_LIMIT 1024
 
 static bool runs_are_short(const uint64_t *places, size_t capacity, size_t words, uint64_t *used) {
@@ -251,7 +257,7 @@ static bool runs_are_short(const uint64_t *places, size_t capacity, size_t words
     return true;
 }
 
-// ---- Symbols ----------------------------------------------------------------------------------------------------------
+// ---- Symbols ---------------------------------------------------------------------------------------------------
 
 // A set of spellings, to find two that are equal. Its hash is seeded, so that nobody can choose spellings that collide.
 typedef struct SpellingSet {
@@ -294,12 +300,13 @@ static PnStatus check_symbol_objects(ImageCheck *c, SpellingSet *set) {
         p = oop_end(o);
     }
     if (set->count != c->header->symbol_count)
-        return pn_check_failed(c, offsetof(ImageHeader, symbol_count), "%zu symbols in the file instead of %llu", set->count,
-                               (unsigned long long)c->header->symbol_count);
+        return pn_check_failed(c, offsetof(ImageHeader, symbol_count), "%zu symbols in the file instead of %llu",
+                               set->count, (unsigned long long)c->header->symbol_count);
     return PN_OK;
 }
 
-// Whether all places from where a search for hash begins up to `at` are used; run: used places up to and including `at`.
+// Whether all places from where a search for hash begins up to `at` are used; run: used places up to and including
+// `at`.
 static bool is_reachable(uint64_t hash, size_t at, uint64_t run, size_t mask) { return ((at - hash) & mask) < run; }
 
 // The used places that end at the table's last one; a run goes on at its beginning.
@@ -322,7 +329,8 @@ static PnStatus check_symbol_places(ImageCheck *c, uint64_t *seen) {
         if (!is_reachable(hdr_hash(oop_header(o)), at, run, capacity - 1))
             return entry_failed(c, &places[at], "a symbol where it would not be found", places[at]);
         uint64_t word = (places[at] - c->areas[0].start) / 8, bit = UINT64_C(1) << (word % 64);
-        if ((seen[word / 64] & bit) != 0) return entry_failed(c, &places[at], "a symbol twice in the table", places[at]);
+        if ((seen[word / 64] & bit) != 0)
+            return entry_failed(c, &places[at], "a symbol twice in the table", places[at]);
         seen[word / 64] |= bit;
     }
     return PN_OK;
@@ -353,7 +361,7 @@ static PnStatus check_symbols(ImageCheck *c) {
     return status == PN_OK ? check_symbol_table(c) : status;
 }
 
-// ---- Overlay and filter -----------------------------------------------------------------------------------------------
+// ---- Overlay and filter ----------------------------------------------------------------------------------------
 
 static bool is_key(ImageCheck *c, uint64_t bits) {
     if ((bits & PN_TAG_MASK) != 0 || pn_check_is_own(c, bits)) return false;
@@ -368,7 +376,8 @@ static PnStatus check_overlay_pair(ImageCheck *c, const Overlay *overlay, const 
         return entry_failed(c, pair + 1, "a value of the overlay is a key as well", pair[1]);
     if (pn_overlay_get(overlay, (Ref){pair[0]}).bits != pair[1])
         return entry_failed(c, pair, "a key of the overlay where it would not be found", pair[0]);
-    if (!filter_may_hold(filter, pair[0])) return entry_failed(c, pair, "the filter lacks a key of the overlay", pair[0]);
+    if (!filter_may_hold(filter, pair[0]))
+        return entry_failed(c, pair, "the filter lacks a key of the overlay", pair[0]);
     return PN_OK;
 }
 

@@ -1,10 +1,10 @@
 // image/checked.c: opening image files, and remembering which of them have been checked (I2).
 //
 // Owns: the process's table of checked identities, and the user's file of them, $XDG_CACHE_HOME/pando/checked or
-// ~/.cache/pando/checked. That file holds a line for each checked image; a line counts only as a whole, byte for byte, so a damaged
-// one is the same as none. It is believed only if it is the user's own and nobody else may write it. Lines are appended with one
-// write each; a file grown beyond CACHE_BYTES is written anew beside it, with its younger half, and renamed. Two processes
-// that do so at once may lose lines: then an image is checked once more.
+// ~/.cache/pando/checked. That file holds a line for each checked image; a line counts only as a whole, byte for
+// byte, so a damaged one is the same as none. It is believed only if it is the user's own and nobody else may write
+// it. Lines are appended with one write each; a file grown beyond CACHE_BYTES is written anew beside it, with its
+// younger half, and renamed. Two processes that do so at once may lose lines: then an image is checked once more.
 #define _GNU_SOURCE // memmem, mkostemp
 #include "image/image_int.h"
 
@@ -20,7 +20,7 @@
 #define CACHE_BYTES ((size_t)32 << 10)
 #define LINE_BYTES 256
 
-// ---- Files ------------------------------------------------------------------------------------------------------
+// ---- Files -----------------------------------------------------------------------------------------------------
 
 static ImageIdentity identity_of(const struct stat *s, uint64_t sum) {
     return (ImageIdentity){
@@ -70,7 +70,7 @@ void *pn_image_contents(const ImageFile *file) {
     return memory == MAP_FAILED ? NULL : memory;
 }
 
-// ---- The process's table ------------------------------------------------------------------------------------------
+// ---- The process's table ---------------------------------------------------------------------------------------
 
 #define CHECKED_ENTRIES 64
 static struct {
@@ -100,19 +100,16 @@ static void process_remember(const ImageIdentity *identity, bool with_bytecodes)
     pthread_mutex_unlock(&checked.mutex);
 }
 
-// ---- The user's file ------------------------------------------------------------------------------------------------
+// ---- The user's file -------------------------------------------------------------------------------------------
 
 // Put the directory of the file into path, its name behind it. False if there is no place for it.
 static bool cache_path(char path[PATH_MAX], bool make_directories) {
     const char *cache = getenv("XDG_CACHE_HOME");
     const char *home = getenv("HOME");
     int length;
-    if (cache && cache[0] == '/')
-        length = snprintf(path, PATH_MAX, "%s", cache);
-    else if (home && home[0] == '/')
-        length = snprintf(path, PATH_MAX, "%s/.cache", home);
-    else
-        return false;
+    if (cache && cache[0] == '/') length = snprintf(path, PATH_MAX, "%s", cache);
+    else if (home && home[0] == '/') length = snprintf(path, PATH_MAX, "%s/.cache", home);
+    else return false;
     if (length < 0 || (size_t)length + sizeof "/pando/checked" > PATH_MAX) return false;
     if (make_directories) mkdir(path, 0700);
     strcat(path, "/pando");
@@ -138,9 +135,9 @@ static int cache_open(const char *path, int flags) {
 
 // The line that says that a file was checked. 'b': its bytecodes as well.
 static size_t cache_line(char line[LINE_BYTES], const ImageIdentity *i, bool with_bytecodes) {
-    int length = snprintf(line, LINE_BYTES, "\n%d%c %llx %llx %llx %lld.%09lld %lld.%09lld %016llx.\n", PN_IMAGE_VERSION,
-                          with_bytecodes ? 'b' : 'o', (unsigned long long)i->device, (unsigned long long)i->inode,
-                          (unsigned long long)i->bytes, (long long)i->modified_seconds,
+    int length = snprintf(line, LINE_BYTES, "\n%d%c %llx %llx %llx %lld.%09lld %lld.%09lld %016llx.\n",
+                          PN_IMAGE_VERSION, with_bytecodes ? 'b' : 'o', (unsigned long long)i->device,
+                          (unsigned long long)i->inode, (unsigned long long)i->bytes, (long long)i->modified_seconds,
                           (long long)i->modified_nanoseconds, (long long)i->changed_seconds,
                           (long long)i->changed_nanoseconds, (unsigned long long)i->sum);
     return (size_t)length;
@@ -201,11 +198,11 @@ bool pn_image_is_checked(const ImageFile *file, bool with_bytecodes) {
     return true;
 }
 
-// ---- Checking and remembering -----------------------------------------------------------------------------------------
+// ---- Checking and remembering ----------------------------------------------------------------------------------
 
-// Times of files come from a clock that advances in steps. A change in the same step as the one that made the file is not to be
-// told from it, so wait (some milliseconds, and only for a file just written) until the clock is past. Answers false if
-// it is not even then: the file is from the future.
+// Times of files come from a clock that advances in steps. A change in the same step as the one that made the file is
+// not to be told from it, so wait (some milliseconds, and only for a file just written) until the clock is past.
+// Answers false if it is not even then: the file is from the future.
 static bool clock_is_past(const ImageIdentity *identity) {
     for (int attempt = 0; attempt < 8; attempt++) {
         struct timespec now;

@@ -31,7 +31,7 @@ uint64_t pn_image_data_sum(const ImageHeader *header, const uint8_t *memory) {
     return pn_hash_bytes(memory + header->first_segment_bytes, header->code_bytes, sum);
 }
 
-// ---- Checking ---------------------------------------------------------------------------------------------------
+// ---- Checking --------------------------------------------------------------------------------------------------
 
 static PnStatus wrong(PnError *error, size_t offset, const char *text, uint64_t value) {
     return pn_error(error, PN_BAD_IMAGE, offset, "byte %zu: %s (0x%llx)", offset, text, (unsigned long long)value);
@@ -100,7 +100,8 @@ static PnStatus check_table_fields(const ImageHeader *h, uint64_t file_bytes, Pn
     if (file_bytes != h->file_bytes)
         return pn_error(error, PN_BAD_IMAGE, pn_min(file_bytes, h->file_bytes),
                         "the file has %llu bytes instead of %llu: %s", (unsigned long long)file_bytes,
-                        (unsigned long long)h->file_bytes, file_bytes < h->file_bytes ? "cut off" : "something follows");
+                        (unsigned long long)h->file_bytes,
+                        file_bytes < h->file_bytes ? "cut off" : "something follows");
     return PN_OK;
 }
 

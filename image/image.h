@@ -1,10 +1,11 @@
 // image/image.h: layers as files: write, map, check, describe.
 //
-// The format is Spur's 64-bit image format (magic 68021) with a header of one page, whose part behind Spur's 128 bytes is
-// Pando's own; the byte tables are in image/image_int.h. May include heap/ and gc/.
+// The format is Spur's 64-bit image format (magic 68021) with a header of one page, whose part behind Spur's 128
+// bytes is Pando's own; the byte tables are in image/image_int.h. May include heap/ and gc/.
 //
 // I1. A file is written beside and renamed, never in place. Whoever writes into a mapped image file breaks W2.
-// I2. A file is mapped only after all of it has been checked once; what was checked is remembered by device, inode, size,
+// I2. A file is mapped only after all of it has been checked once; what was checked is remembered by device, inode,
+// size,
 //     both times and content hash, for the process and in a file of the user's (image/checked.c).
 // I3. A layer file stands on the one parent it was made above, known by the parent's content hash.
 // I4. Addresses of a file can be changed while loading, class indices cannot.
@@ -26,15 +27,16 @@ typedef struct PnImageChecks {
 
 // How a file became a layer.
 typedef struct PnImageMapping {
-    bool was_mapped; // the process had it already: the same layer, counted once more
+    bool was_mapped;  // the process had it already: the same layer, counted once more
     bool was_checked; // remembered: nothing of its contents has been read
-    bool relocated;  // its addresses were taken: it has been read into memory and rewritten, not mapped
-    bool redirected; // the same, because some of its symbols exist elsewhere in the process
+    bool relocated;   // its addresses were taken: it has been read into memory and rewritten, not mapped
+    bool redirected;  // the same, because some of its symbols exist elsewhere in the process
 } PnImageMapping;
 
-// Map the file at path as a layer above parent (NULL: a base). *layer has a count for the caller. A file that was checked
-// before costs a time that grows with its classes only: entering them is one store each, their pages are mapped like the
-// rest. PN_WRONG_BASE: made above another parent. PN_INDEX_CLASH: its class indices are taken. Any thread.
+// Map the file at path as a layer above parent (NULL: a base). *layer has a count for the caller. A file that was
+// checked before costs a time that grows with its classes only: entering them is one store each, their pages are
+// mapped like the rest. PN_WRONG_BASE: made above another parent. PN_INDEX_CLASH: its class indices are taken. Any
+// thread.
 PnStatus pn_image_map(const char *path, Layer *parent, Layer **layer, PnError *error);
 // The same with all there is to say: checks->parent is the parent; how (may be NULL) is filled on success.
 PnStatus pn_image_map_with(const char *path, const PnImageChecks *checks, Layer **layer, PnImageMapping *how,

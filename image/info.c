@@ -1,6 +1,7 @@
 // image/info.c: what is in an image file, as text.
 //
-// Reads a file that has been checked just before, without loading it. Called by command lines and by people with a debugger.
+// Reads a file that has been checked just before, without loading it. Called by command lines and by people with a
+// debugger.
 #include "image/image_int.h"
 
 #include <sys/mman.h>
@@ -21,7 +22,7 @@ typedef struct Census {
     size_t count, room;
 } Census;
 
-// ---- Counting -----------------------------------------------------------------------------------------------------
+// ---- Counting --------------------------------------------------------------------------------------------------
 
 static bool count_object(Census *c, Oop o) {
     uint32_t index = oop_class_index(o);
@@ -58,7 +59,7 @@ static bool count_all(Census *c) {
            count_segment(c, h->header_bytes + h->first_segment_bytes, h->code_bytes);
 }
 
-// ---- Names ----------------------------------------------------------------------------------------------------------
+// ---- Names -----------------------------------------------------------------------------------------------------
 
 // The object of the file at an address; none for immediates and objects of ancestors.
 static Oop object_in_file(const Census *c, uint64_t address) {
@@ -89,10 +90,12 @@ static void print_class_name(const Census *c, uint32_t index, FILE *out) {
     if (index == PN_CLASS_HIDDEN_ARRAY) fprintf(out, "(class table)");
     else if (index == PN_CLASS_HIDDEN_WORDS) fprintf(out, "(fillers)");
     else if (!is_text(name)) fprintf(out, "(class %u)", index);
-    else fprintf(out, "%.*s%s", (int)pn_min(oop_byte_count(name), 80), (const char *)oop_bytes(name), is_metaclass ? " class" : "");
+    else
+        fprintf(out, "%.*s%s", (int)pn_min(oop_byte_count(name), 80), (const char *)oop_bytes(name),
+                is_metaclass ? " class" : "");
 }
 
-// ---- Printing -------------------------------------------------------------------------------------------------------
+// ---- Printing --------------------------------------------------------------------------------------------------
 
 static void print_header(const char *path, const ImageHeader *h, FILE *out) {
     fprintf(out, "%s: %s of %llu bytes, content %016llx", path, h->depth ? "layer" : "base image",
@@ -103,8 +106,8 @@ static void print_header(const char *path, const ImageHeader *h, FILE *out) {
     fprintf(out, "  code      %12llu bytes at 0x%llx\n", (unsigned long long)h->code_bytes,
             (unsigned long long)h->code_address);
     fprintf(out, "  metadata  %12llu bytes: %llu classes, %llu symbols, %llu superseded objects\n",
-            (unsigned long long)h->metadata_bytes, (unsigned long long)h->class_count, (unsigned long long)h->symbol_count,
-            (unsigned long long)h->overlay_count);
+            (unsigned long long)h->metadata_bytes, (unsigned long long)h->class_count,
+            (unsigned long long)h->symbol_count, (unsigned long long)h->overlay_count);
 }
 
 static int compare_bytes(const void *a, const void *b) {

@@ -1,12 +1,13 @@
 // image/map.c: an image file becomes a layer.
 //
-// Owns: the table of the layers that came from files, so that a file is mapped once in a process. A file that has been checked before
-// is not read: its segments and metadata are mapped, its class indices entered, its symbols joined. The layer is then counted
-// and unmapped like any other (heap/layer.c). Any thread; one file is mapped at a time.
+// Owns: the table of the layers that came from files, so that a file is mapped once in a process. A file that has
+// been checked before is not read: its segments and metadata are mapped, its class indices entered, its symbols
+// joined. The layer is then counted and unmapped like any other (heap/layer.c). Any thread; one file is mapped at a
+// time.
 //
-//   wanted ──open──> header known ──(check, if never checked)──> to be mapped ──> already mapped: counted once more
-//                                                                    ├──> addresses free, symbols new: mapped
-//                                                                    └──> else: relocated (image/relocate.c)
+//   wanted --open--> header known --(check, if never checked)--> to be mapped --> already mapped: counted once more
+//                                                                    +--> addresses free, symbols new: mapped
+//                                                                    +--> else: relocated (image/relocate.c)
 #include "image/image_int.h"
 
 #include <errno.h>
@@ -15,7 +16,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-// ---- Layers that came from files --------------------------------------------------------------------------------------
+// ---- Layers that came from files -------------------------------------------------------------------------------
 
 typedef struct MappedFile MappedFile;
 struct MappedFile {
@@ -86,7 +87,7 @@ bool pn_image_pin_owner(uint64_t address) {
 
 uint64_t pn_image_sum(const Layer *layer) { return layer->metadata ? layer_metadata(layer)->sum : layer->sum; }
 
-// ---- Class indices ------------------------------------------------------------------------------------------------------
+// ---- Class indices ---------------------------------------------------------------------------------------------
 
 // Name what lies at a window address, for a message: a file, or memory of this process.
 static void name_owner(uint64_t address, char *name, size_t bytes) {
@@ -108,7 +109,8 @@ static void name_owner(uint64_t address, char *name, size_t bytes) {
 static PnStatus index_clash(const char *path, uint32_t index, PnError *error) {
     char owner[120];
     name_owner(pn_class_table[index].bits, owner, sizeof owner);
-    return pn_error(error, PN_INDEX_CLASH, 0, "%.90s cannot be loaded: its class index %u belongs to %.110s", path, index, owner);
+    return pn_error(error, PN_INDEX_CLASH, 0, "%.90s cannot be loaded: its class index %u belongs to %.110s", path,
+                    index, owner);
 }
 
 // Each index is taken from all who want it at once by exchanging its shape for 0. All, or none.
@@ -133,14 +135,15 @@ static void enter_classes(Layer *layer, size_t count) {
     layer->index_count = count;
 }
 
-// ---- Mapping --------------------------------------------------------------------------------------------------------------
+// ---- Mapping ---------------------------------------------------------------------------------------------------
 
 void pn_image_attach_metadata(Layer *layer, const ImageHeader *header, void *metadata, size_t bytes) {
     ImageTables t = pn_image_tables(header, metadata);
     layer->metadata = metadata;
     layer->metadata_bytes = bytes;
     if (header->overlay_count)
-        layer->overlay = (Overlay){.entries = t.overlay, .mask = header->overlay_capacity - 1, .count = header->overlay_count};
+        layer->overlay = (Overlay){
+            .entries = t.overlay, .mask = header->overlay_capacity - 1, .count = header->overlay_count};
     layer->filter = (Filter){.bits = t.filter, .mask = 64 * header->filter_words - 1};
     layer->symbols = header->symbol_capacity ? (Ref *)(void *)t.symbols : NULL;
     layer->symbol_capacity = header->symbol_capacity;
@@ -189,8 +192,8 @@ static bool take_linked_addresses(Layer *layer, const ImageHeader *h) {
 static bool map_segment(const Layer *layer, const Segment *s, uint64_t offset) {
     int protection = layer->is_private_mapping ? PROT_READ | PROT_WRITE : PROT_READ;
     int sharing = layer->is_private_mapping ? MAP_PRIVATE : MAP_SHARED;
-    return mmap((void *)(uintptr_t)s->start, segment_bytes(s), protection, sharing | MAP_FIXED, layer->fd, (off_t)offset) !=
-           MAP_FAILED;
+    return mmap((void *)(uintptr_t)s->start, segment_bytes(s), protection, sharing | MAP_FIXED, layer->fd,
+                (off_t)offset) != MAP_FAILED;
 }
 
 static PnStatus map_parts(Layer *layer, const ImageFile *file, PnError *error) {
@@ -233,7 +236,7 @@ static PnStatus map_as_linked(const ImageFile *file, Layer *parent, void *metada
     return PN_OK;
 }
 
-// ---- All of it --------------------------------------------------------------------------------------------------------
+// ---- All of it -------------------------------------------------------------------------------------------------
 
 static PnStatus check_parent(const ImageFile *file, const Layer *parent, PnError *error) {
     uint64_t wanted = file->header.parent_sum, given = parent ? pn_image_sum(parent) : 0;
@@ -308,7 +311,9 @@ PnStatus pn_image_map_with(const char *path, const PnImageChecks *checks, Layer 
     pn_image_close(&file);
     if (status != PN_OK) return status;
     pn_image_trace("%s: %s%s%s at %p\n", path, mapping.was_checked ? "" : "checked, ",
-                   mapping.was_mapped ? "mapped already" : mapping.relocated ? "relocated" : "mapped",
+                   mapping.was_mapped  ? "mapped already"
+                   : mapping.relocated ? "relocated"
+                                       : "mapped",
                    mapping.redirected ? ", symbols redirected" : "", (void *)(uintptr_t)(*layer)->objects.start);
     if (how) *how = mapping;
     return PN_OK;

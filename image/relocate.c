@@ -1,14 +1,14 @@
 // image/relocate.c: layers at other addresses than their file was linked for.
 //
-// Owns: translation of references, also used to write files (image/write.c), and retired symbols. A relocated layer is a
-// copy in memory that nobody shares: slower to make and dearer to have than a mapping, otherwise the same. It is made when
-// the window is taken where the file wants to be, when symbols of the file exist elsewhere already, and when an ancestor
-// was rewritten in this way.
+// Owns: translation of references, also used to write files (image/write.c), and retired symbols. A relocated layer
+// is a copy in memory that nobody shares: slower to make and dearer to have than a mapping, otherwise the same. It is
+// made when the window is taken where the file wants to be, when symbols of the file exist elsewhere already, and
+// when an ancestor was rewritten in this way.
 #include "image/image_int.h"
 
 #include <sys/mman.h>
 
-// ---- Retired symbols ------------------------------------------------------------------------------------------------
+// ---- Retired symbols -------------------------------------------------------------------------------------------
 
 void pn_retire_symbol(Oop symbol, Ref successor) {
     uint64_t keep = oop_header(symbol) & (UINT64_C(0xFF) << PN_HDR_SLOTS_SHIFT);
@@ -21,7 +21,7 @@ uint64_t pn_retired_successor(uint64_t address) {
     return oop_class_index(o) == PN_CLASS_HIDDEN_WORDS ? oop_slot(o, 0).bits : 0;
 }
 
-// ---- Translation --------------------------------------------------------------------------------------------------
+// ---- Translation -----------------------------------------------------------------------------------------------
 
 bool pn_translation_add(Translation *t, uint64_t from, uint64_t bytes, uint64_t to) {
     if (t->count == t->capacity) {
@@ -113,7 +113,7 @@ bool pn_translate_objects(Translation *t, uint64_t *start, size_t bytes) {
     return true;
 }
 
-// ---- A relocated layer ------------------------------------------------------------------------------------------------
+// ---- A relocated layer -----------------------------------------------------------------------------------------
 
 typedef struct Relocation {
     const ImageHeader *header;
@@ -124,21 +124,20 @@ typedef struct Relocation {
     size_t redirected; // symbols that exist elsewhere
 } Relocation;
 
-static PnStatus no_memory(PnError *error) {
-    return pn_error(error, PN_NO_MEMORY, 0, "no memory to relocate an image");
-}
+static PnStatus no_memory(PnError *error) { return pn_error(error, PN_NO_MEMORY, 0, "no memory to relocate an image"); }
 
 // The object of the draft that the file has at this linked address of its first segment.
 static Oop draft_object(const Relocation *r, uint64_t linked) {
     return oop_at_address(r->draft.objects + (linked - r->header->objects_address));
 }
 
-// The symbol that the process has with this spelling. It outlives the layer that will refer to it: symbols made at run time and those
-// of ancestors do so anyway.
+// The symbol that the process has with this spelling. It outlives the layer that will refer to it: symbols made at
+// run time and those of ancestors do so anyway.
 static Ref lasting_symbol(const Relocation *r, Oop spelled_alike) {
     for (;;) {
         Ref known = pn_symbol_find((const char *)oop_bytes(spelled_alike), oop_byte_count(spelled_alike));
-        bool lasts = ref_is_none(known) || ref_is_symbol_region(known) || pn_layer_of(r->draft.layer->parent, known.bits);
+        bool lasts = ref_is_none(known) || ref_is_symbol_region(known) ||
+                     pn_layer_of(r->draft.layer->parent, known.bits);
         if (lasts || pn_image_pin_owner(known.bits)) return known;
     }
 }

@@ -1,13 +1,14 @@
 // image/write.c: a layer becomes a file (I1).
 //
-// Owns: the file while it is written, beside its final name. What is in it is the layer, moved: to addresses chosen from the content,
-// so that files made apart rarely want the same; to class indices below those given out at run time, chosen likewise; and with
-// the symbols that no ancestor has, which lie in the process's symbol region, behind the objects. The layer itself is not
-// touched. The file is filled through a mapping whose blocks have been reserved, so that a full disk is noticed before.
+// Owns: the file while it is written, beside its final name. What is in it is the layer, moved: to addresses chosen
+// from the content, so that files made apart rarely want the same; to class indices below those given out at run
+// time, chosen likewise; and with the symbols that no ancestor has, which lie in the process's symbol region, behind
+// the objects. The layer itself is not touched. The file is filled through a mapping whose blocks have been reserved,
+// so that a full disk is noticed before.
 //
-// Note [New class indices]. A class's identity hash is its index, so classes get new identity hashes in the file. Method dictionaries do
-// not notice, their keys are symbols. A hashed collection of the image that has classes as keys does: it must be rehashed
-// by who loads it, as after any change of hashes.
+// Note [New class indices]. A class's identity hash is its index, so classes get new identity hashes in the file.
+// Method dictionaries do not notice, their keys are symbols. A hashed collection of the image that has classes as
+// keys does: it must be rehashed by who loads it, as after any change of hashes.
 #define _GNU_SOURCE // mkostemp
 #include "image/image_int.h"
 
@@ -24,8 +25,8 @@
 #define NIL_FALSE_TRUE_BYTES ((size_t)48)
 
 typedef struct ClassEntry {
-    uint32_t index;     // in the file
-    uint32_t old_index; // in the process
+    uint32_t index;         // in the file
+    uint32_t old_index;     // in the process
     uint64_t class_address; // in the process
 } ClassEntry;
 
@@ -33,18 +34,18 @@ typedef struct Writer {
     Layer *layer;
     PnError *error;
     ImageHeader header;
-    Translation translation; // process -> file
+    Translation translation;   // process -> file
     uint64_t body, body_bytes; // of the layer's objects, without nil, false, true, class table and filler
-    size_t body_offset;      // in segment 0
-    size_t data_end;         // in segment 0: behind the last symbol
+    size_t body_offset;        // in segment 0
+    size_t data_end;           // in segment 0: behind the last symbol
     ClassEntry *classes;
     size_t class_count;
-    uint32_t *new_index;     // class index -> class index in the file; 0: the same
-    Oop *symbols;            // that are added
+    uint32_t *new_index; // class index -> class index in the file; 0: the same
+    Oop *symbols;        // that are added
     size_t symbol_count, symbol_room;
-    Overlay overlay;         // as it will be in the file
+    Overlay overlay; // as it will be in the file
     Filter filter;
-    uint8_t *file;           // mapped
+    uint8_t *file; // mapped
     ImageTables tables;
 } Writer;
 
@@ -52,7 +53,7 @@ static PnStatus no_memory(Writer *w) { return pn_error(w->error, PN_NO_MEMORY, 0
 static bool is_base(const Writer *w) { return w->layer->parent == NULL; }
 static uint64_t choice(const Writer *w, uint64_t seed) { return pn_hash_bytes(&w->layer->sum, 8, seed); }
 
-// ---- What is to be written ------------------------------------------------------------------------------------------
+// ---- What is to be written -------------------------------------------------------------------------------------
 
 static bool is_hidden(Oop o) { return oop_class_index(o) <= PN_CLASS_LAST_HIDDEN; }
 
@@ -62,7 +63,8 @@ static PnStatus find_body(Writer *w) {
     uint64_t *start = (uint64_t *)(uintptr_t)s->start, *end = start + s->bytes / 8, *body = start, *body_end;
     if (is_base(w)) {
         if (w->layer->nil.bits != s->start || s->bytes < NIL_FALSE_TRUE_BYTES)
-            return pn_error(w->error, PN_REFUSED, 0, "a base that does not begin with nil cannot be written as an image");
+            return pn_error(w->error, PN_REFUSED, 0,
+                            "a base that does not begin with nil cannot be written as an image");
         body += NIL_FALSE_TRUE_BYTES / 8;
         while (body < end && is_hidden(oop_from_start(body))) body = oop_end(oop_from_start(body));
     }
@@ -137,7 +139,7 @@ static PnStatus choose_classes(Writer *w) {
     return renumber_classes(w);
 }
 
-// ---- The class table of a base ----------------------------------------------------------------------------------------
+// ---- The class table of a base ---------------------------------------------------------------------------------
 
 typedef struct ClassTable {
     size_t pages;   // of the hidden roots
@@ -169,7 +171,7 @@ static size_t beginning_bytes(const Writer *w) {
            class_table_of(w).objects * pn_object_bytes(PN_CLASS_PAGE_SLOTS);
 }
 
-// ---- Addresses and symbols --------------------------------------------------------------------------------------------
+// ---- Addresses and symbols -------------------------------------------------------------------------------------
 
 static bool prepare_translation(Writer *w) {
     const Layer *layer = w->layer;
@@ -177,7 +179,8 @@ static bool prepare_translation(Writer *w) {
     w->body_offset = beginning_bytes(w);
     uint64_t code_slots = (PN_LAYER_CODE_BYTES - pn_round_up(layer->code.bytes + PN_BRIDGE_BYTES, PN_WINDOW_GRANULE)) /
                           PN_WINDOW_GRANULE;
-    w->header.objects_address = LINK_OBJECTS + choice(w, 0) % (LINK_OBJECTS_BYTES / PN_WINDOW_GRANULE) * PN_WINDOW_GRANULE;
+    w->header.objects_address = LINK_OBJECTS +
+                                choice(w, 0) % (LINK_OBJECTS_BYTES / PN_WINDOW_GRANULE) * PN_WINDOW_GRANULE;
     w->header.code_address = PN_LAYER_CODE + choice(w, 1) % (code_slots + 1) * PN_WINDOW_GRANULE;
     if (!pn_translation_add(t, w->body, w->body_bytes, w->header.objects_address + w->body_offset)) return false;
     if (!pn_translation_add(t, layer->code.start, layer->code.bytes, w->header.code_address)) return false;
@@ -256,7 +259,7 @@ static PnStatus translate_overlay(Writer *w) {
     return pn_filter_build(&w->filter, &w->overlay, NULL) ? PN_OK : no_memory(w);
 }
 
-// ---- Layout ---------------------------------------------------------------------------------------------------------
+// ---- Layout ----------------------------------------------------------------------------------------------------
 
 // What an object can fill: there are none of 8 and of 2048 bytes.
 static bool can_be_filled(size_t bytes) { return bytes % 8 == 0 && bytes != 8 && bytes != 2048; }
@@ -302,7 +305,7 @@ static PnStatus plan(Writer *w) {
     return status;
 }
 
-// ---- Filling the file -------------------------------------------------------------------------------------------------
+// ---- Filling the file ------------------------------------------------------------------------------------------
 
 static uint8_t *segment_at(const Writer *w, size_t offset) { return w->file + PN_IMAGE_PAGE + offset; }
 static uint8_t *code_segment(const Writer *w) { return segment_at(w, w->header.first_segment_bytes); }
@@ -312,7 +315,8 @@ static uint64_t translated(Writer *w, uint64_t bits) {
     return bits;
 }
 
-// Write header and, if there is one, overflow word of an object of no class whose memory begins at p; answers its slots.
+// Write header and, if there is one, overflow word of an object of no class whose memory begins at p; answers its
+// slots.
 static uint64_t *write_hidden(uint8_t *p, size_t slots, uint32_t format, uint32_t class_index) {
     uint64_t *word = (uint64_t *)(void *)p;
     if (slots >= PN_OVERFLOW_SLOTS) *word++ = (uint64_t)PN_OVERFLOW_SLOTS << PN_HDR_SLOTS_SHIFT | slots;
@@ -450,8 +454,11 @@ static void write_header(Writer *w) {
     h->sum = pn_image_data_sum(h, segment_at(w, 0));
     h->parent_sum = is_base(w) ? 0 : pn_image_sum(w->layer->parent);
     h->last_hash = (uint32_t)h->sum | 1;
-    *w->tables.head = (ImageMetadata){.magic = h->magic, .sum = h->sum, .parent_sum = h->parent_sum,
-                                      .objects_address = h->objects_address, .code_address = h->code_address};
+    *w->tables.head = (ImageMetadata){.magic = h->magic,
+                                      .sum = h->sum,
+                                      .parent_sum = h->parent_sum,
+                                      .objects_address = h->objects_address,
+                                      .code_address = h->code_address};
     h->metadata_sum = pn_hash_bytes(w->file + h->metadata_offset, h->metadata_bytes, 0);
     h->header_sum = pn_image_header_sum(h);
     memcpy(w->file, h, sizeof *h);
@@ -476,7 +483,7 @@ static PnStatus fill(Writer *w) {
     return PN_OK;
 }
 
-// ---- The file ---------------------------------------------------------------------------------------------------------
+// ---- The file --------------------------------------------------------------------------------------------------
 
 static PnStatus file_error(Writer *w, const char *path, int code) {
     return pn_error(w->error, PN_IO, 0, "cannot write %s: %s", path, strerror(code));
@@ -509,7 +516,8 @@ static void sync_directory(const char *path) {
 
 static PnStatus write_beside(Writer *w, const char *path) {
     char beside[PATH_MAX];
-    if (snprintf(beside, sizeof beside, "%s.XXXXXX", path) >= (int)sizeof beside) return file_error(w, path, ENAMETOOLONG);
+    if (snprintf(beside, sizeof beside, "%s.XXXXXX", path) >= (int)sizeof beside)
+        return file_error(w, path, ENAMETOOLONG);
     int fd = mkostemp(beside, O_CLOEXEC);
     if (fd < 0) return file_error(w, path, errno);
     PnStatus status = fill_file(w, fd, path);

@@ -27,6 +27,13 @@ static PN_PRINTF(2, 3) void add_text(Text *text, const char *format, ...) {
     text->room -= written;
 }
 
+static void add_char(Text *text, char c) {
+    if (text->room <= 1) return;
+    *text->at++ = c;
+    *text->at = 0;
+    text->room--;
+}
+
 // The operation's text with its operands in place of %d. origin is added to jump targets.
 static void add_operation(Text *text, const Instruction *in, const char *format, int64_t origin) {
     int64_t operands[2] = {in->a, in->b};
@@ -37,7 +44,7 @@ static void add_operation(Text *text, const Instruction *in, const char *format,
             add_text(text, "%" PRId64, operands[used++]);
             p++;
         } else {
-            add_text(text, "%c", *p);
+            add_char(text, *p);
         }
     }
 }

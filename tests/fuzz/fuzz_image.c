@@ -1,7 +1,8 @@
 // tests/fuzz/fuzz_image.c: any bytes given to the image checker: it must not crash, nor read outside of them.
 //
-// The input is taken as a list of changes to a good file: offset (4 bytes) and value (8 bytes) each, with the hashes made
-// right again, so that what lies behind them is reached. An input that begins with the magic of an image is checked as it is.
+// The input is taken as a list of changes to a good file: offset (4 bytes) and value (8 bytes) each, with the hashes
+// made right again, so that what lies behind them is reached. An input that begins with the magic of an image is
+// checked as it is.
 #include "tests/image/hand_made.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

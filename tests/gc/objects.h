@@ -40,6 +40,9 @@ static inline size_t object_remembered_count(const WorkerVm *vm) {
     return vm->remembered == NULL ? 0 : vm->remembered->count;
 }
 
+// How many of something a test makes: fewer when each one costs a collection of all the others.
+static inline size_t object_count(size_t wanted) { return pn_options.stress_gc != 0 ? wanted / 100 : wanted; }
+
 // Make sure that what root names is old.
 static inline void object_age(WorkerVm *vm, const Root *root) {
     for (int i = 0; i < 2 && object_is_young(vm, root->ref); i++) pn_collect_young(vm);

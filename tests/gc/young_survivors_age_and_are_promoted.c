@@ -87,7 +87,8 @@ static void block_grows_with_what_survives(void **state) {
     WorkerVm *vm = test_boot();
     Root list;
     pn_root_push(vm, &list, vm->nil);
-    for (int64_t i = 0; i < 50000; i++) {
+    int64_t count = (int64_t)object_count(50000);
+    for (int64_t i = 0; i < count; i++) {
         Oop link = object_array(vm, 2);
         oop_init_slot(link, 0, ref_from_int(i));
         oop_init_slot(link, 1, list.ref);
@@ -95,7 +96,7 @@ static void block_grows_with_what_survives(void **state) {
     }
     assert_true(pn_options.stress_gc != 0 || vm->young_bytes > 4 * PN_FIRST_YOUNG_BYTES);
     assert_true(vm->young_bytes <= 2 * PN_YOUNG_MAX_BYTES);
-    int64_t expected = 49999;
+    int64_t expected = count - 1;
     for (Ref r = list.ref; !ref_same(r, vm->nil); r = oop_slot(ref_raw(r), 1), expected--)
         assert_int_equal(ref_int(oop_slot(ref_raw(r), 0)), expected);
     assert_int_equal(expected, -1);
@@ -108,7 +109,7 @@ static void idle_worker_shrinks_to_its_first_block(void **state) {
     (void)state;
     WorkerVm *vm = test_boot();
     uint64_t *first = vm->young_start;
-    for (int i = 0; i < 20000; i++) object_array(vm, 4);
+    for (size_t i = object_count(20000); i > 0; i--) object_array(vm, 4);
     assert_true(pn_options.stress_gc != 0 || vm->young_bytes >= PN_YOUNG_HABIT_BYTES / 4);
     Root kept;
     pn_root_push(vm, &kept, ref_of(object_array(vm, 4)));
@@ -118,7 +119,7 @@ static void idle_worker_shrinks_to_its_first_block(void **state) {
     assert_int_equal(vm->young_bytes, PN_FIRST_YOUNG_BYTES);
     assert_int_equal(ref_int(oop_slot(ref_raw(kept.ref), 3)), 7);
     test_verify(vm);
-    for (int i = 0; i < 2000; i++) object_array(vm, 4);
+    for (size_t i = object_count(2000); i > 0; i--) object_array(vm, 4);
     assert_int_equal(ref_int(oop_slot(ref_raw(kept.ref), 3)), 7);
     pn_worker_free(vm);
 }
@@ -142,22 +143,23 @@ static void reserved_room_is_there(void **state) {
 static void memory_limit_fails_the_allocation(void **state) {
     (void)state;
     WorkerVm *vm = test_boot();
-    pn_more(vm)->memory_limit = 4 << 20;
+    size_t budget = object_count(4 << 20);
+    pn_more(vm)->memory_limit = pn_gc_stats(vm).old_bytes_used + 2048 + budget;
     Root list;
     pn_root_push(vm, &list, vm->nil);
     size_t count = 0;
-    for (; count < 1000000; count++) {
+    for (;; count++) {
         Oop link = pn_new_array(vm, 6);
         if (oop_is_none(link)) break;
         oop_init_slot(link, 0, list.ref);
         list.ref = ref_of(link);
     }
     assert_int_equal(vm->prim_error, 9);
-    assert_in_range(count, (2 << 20) / 56, (4 << 20) / 56);
+    assert_in_range(count, budget / pn_object_bytes(6) / 2, (budget + 2048) / pn_object_bytes(6));
     assert_true(oop_is_none(pn_new_array(vm, 1 << 20)));
     list.ref = vm->nil;
     assert_false(oop_is_none(pn_new_array(vm, 6)));
-    assert_false(oop_is_none(pn_new_array(vm, 1 << 17)));
+    assert_false(oop_is_none(pn_new_array(vm, budget / 16)));
     test_verify(vm);
     pn_worker_free(vm);
 }

@@ -1,4 +1,5 @@
-// What a reference means: the top layer's overlay, then the worker's own, then a private forwarder, once each (A8, B10).
+// What a reference means: the top layer's overlay, then the worker's own, then a private forwarder, once each (A8,
+// B10).
 #include "heap/heap_int.h"
 #include "tests/heap/hand_layer.h"
 

@@ -23,7 +23,8 @@ static inline void hand_store(const HandLayer *h, Ref object, size_t slot, Ref v
     hand_at(h, object)[1 + slot] = value.bits;
 }
 
-// more: further header bits, PN_HDR_USER_READ_ONLY for instance. Slots are nil in pointer formats, else counted from 0 up.
+// more: further header bits, PN_HDR_USER_READ_ONLY for instance. Slots are nil in pointer formats, else counted from
+// 0 up.
 static inline Ref hand_object(HandLayer *h, uint32_t class_index, uint32_t format, size_t slots, uint64_t more) {
     size_t bytes = pn_object_bytes(slots);
     assert_true(h->used + bytes <= h->draft.layer->objects.bytes);

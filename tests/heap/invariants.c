@@ -134,7 +134,8 @@ static void o1_object_runs_past_its_segment(void **state) {
 
 static void o2_slot_counts_disagree(void **state) {
     (void)state;
-    hand_layer_reports("O2", UINT64_C(0xFF) << PN_HDR_SLOTS_SHIFT | 300, sound_header(PN_CLASS_BYTE_ARRAY, PN_FMT_8, 2));
+    hand_layer_reports("O2", UINT64_C(0xFF) << PN_HDR_SLOTS_SHIFT | 300,
+                       sound_header(PN_CLASS_BYTE_ARRAY, PN_FMT_8, 2));
     hand_layer_reports("O2", UINT64_C(0xFF) << PN_HDR_SLOTS_SHIFT | 3,
                        sound_header(PN_CLASS_BYTE_ARRAY, PN_FMT_8, PN_OVERFLOW_SLOTS));
 }
@@ -193,7 +194,8 @@ static void w2_layer_is_writable(void **state) {
 static void h2_layer_refers_to_private_memory(void **state) {
     WorkerVm *vm = *state;
     hand_layer_reports("H2", sound_header(PN_CLASS_ARRAY, PN_FMT_ARRAY, 1), old_array(vm, 1).bits);
-    hand_layer_reports("H2", sound_header(PN_CLASS_ARRAY, PN_FMT_ARRAY, 1), list.bits); // a layer that is none of its own
+    hand_layer_reports("H2", sound_header(PN_CLASS_ARRAY, PN_FMT_ARRAY, 1),
+                       list.bits); // a layer that is none of its own
 }
 
 static void h8_symbol_exists_twice(void **state) {
@@ -376,7 +378,7 @@ static void y2_store_test_is_another(void **state) {
     BREAK(vm, "Y2", vm->store_mask, (uint32_t)PN_HDR_IMMUTABLE);
 }
 
-// ---- The stack ---------------------------------------------------------------------------------------------------------
+// ---- The stack ----------------------------------------------------------------------------------
 
 static void h5_running_frame_has_a_stale_receiver(void **state) {
     WorkerVm *vm = *state;
@@ -455,7 +457,7 @@ static void s5_oldest_link_is_another(void **state) {
     BREAK(vm, "S5", vm->cp->flags, PN_LINK_BASE);
 }
 
-// ---- Code records, site words ----------------------------------------------------------------------------------------------
+// ---- Code records, site words -------------------------------------------------------------------
 
 // A method of its own: with it the worker has a private Code, and after a send through a site, a world with site words.
 static Code *private_code(WorkerVm *vm) {

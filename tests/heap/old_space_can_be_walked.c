@@ -1,4 +1,5 @@
-// Whatever is allocated and freed in old space, each segment can be walked object by object, and nothing lies over anything.
+// Whatever is allocated and freed in old space, each segment can be walked object by object, and nothing lies over
+// anything.
 #include "heap/heap_int.h"
 #include "tests/heap/hand_layer.h"
 
@@ -88,7 +89,8 @@ static void large_objects_have_segments_of_their_own(void **state) {
     test_heap_holds(vm);
 }
 
-// Make every object in turn with a body that says who it is, free some at random, fill the holes, and look whether all are intact.
+// Make every object in turn with a body that says who it is, free some at random, fill the holes, and look whether
+// all are intact.
 static void free_chunks_are_used_again(void **state) {
     WorkerVm *vm = *state;
     enum { COUNT = 2000 };
@@ -143,12 +145,9 @@ static void a_limit_is_noticed_but_nothing_fails(void **state) {
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
     const struct CMUnitTest tests[] = {
-        TEST(segments_grow_and_hold_what_was_made),
-        TEST(an_idle_worker_has_no_old_space),
-        TEST(large_objects_have_segments_of_their_own),
-        TEST(free_chunks_are_used_again),
-        TEST(free_chunks_of_every_size_can_be_walked),
-        TEST(a_limit_is_noticed_but_nothing_fails),
+        TEST(segments_grow_and_hold_what_was_made),     TEST(an_idle_worker_has_no_old_space),
+        TEST(large_objects_have_segments_of_their_own), TEST(free_chunks_are_used_again),
+        TEST(free_chunks_of_every_size_can_be_walked),  TEST(a_limit_is_noticed_but_nothing_fails),
     };
     return PN_COW ? test_run(tests) : 0; // the layer written by hand is of no use without
 }

@@ -1,4 +1,5 @@
-// Frames survive the growth of the stack, by copying and by chunks; the return trap reaches each frame below a copy once.
+// Frames survive the growth of the stack, by copying and by chunks; the return trap reaches each frame below a copy
+// once.
 // Frames are made by hand here, as PUSH_FRAME and RETURN of the interpreter make and leave them.
 #include "heap/heap_int.h"
 #include "tests/heap/hand_layer.h"

@@ -143,12 +143,9 @@ static void guarded_object_reports_changes(void **state) {
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
     const struct CMUnitTest tests[] = {
-        TEST(only_the_first_young_value_is_remembered),
-        TEST(immediate_that_looks_young_is_not_remembered),
-        TEST(young_value_in_a_copy_is_remembered),
-        TEST(many_are_remembered_in_chunks),
-        TEST(barrier_sees_every_store_while_marking),
-        TEST(private_read_only_object_refuses),
+        TEST(only_the_first_young_value_is_remembered), TEST(immediate_that_looks_young_is_not_remembered),
+        TEST(young_value_in_a_copy_is_remembered),      TEST(many_are_remembered_in_chunks),
+        TEST(barrier_sees_every_store_while_marking),   TEST(private_read_only_object_refuses),
         TEST(guarded_object_reports_changes),
     };
     return PN_COW ? test_run(tests) : 0; // the layer written by hand is of no use without

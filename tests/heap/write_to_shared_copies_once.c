@@ -1,4 +1,5 @@
-// The first write to an object of a layer copies it, for this worker and for good; what must never be copied is refused.
+// The first write to an object of a layer copies it, for this worker and for good; what must never be copied is
+// refused.
 #include "heap/heap_int.h"
 #include "tests/heap/hand_layer.h"
 

@@ -1,5 +1,5 @@
-// A layer that is written to a file and mapped again has the same objects: mapped in place in a process that has none of its symbols,
-// relocated and redirected otherwise.
+// A layer that is written to a file and mapped again has the same objects: mapped in place in a process that has none
+// of its symbols, relocated and redirected otherwise.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,7 +11,7 @@
 
 #define THINGS 1000
 
-// ---- Made in another process, so that this one has none of the symbols --------------------------------------------------
+// ---- Made in another process, so that this one has none of the symbols -----------------------------------------
 
 static void make_files(void) {
     Layer *base = hand_made_base(THINGS);
@@ -22,7 +22,7 @@ static void make_files(void) {
     hand_save(child, hand_path("child.image"));
 }
 
-// ---- Walking two objects at once ------------------------------------------------------------------------------------------
+// ---- Walking two objects at once -------------------------------------------------------------------------------
 
 typedef struct Pairs {
     Overlay met; // object of one side -> object of the other
@@ -81,7 +81,7 @@ static size_t compare_all(Pairs *p) {
     return objects;
 }
 
-// ---- Tests --------------------------------------------------------------------------------------------------------------
+// ---- Tests -----------------------------------------------------------------------------------------------------
 
 static void new_file_is_checked_and_then_mapped_where_it_was_linked(void **state) {
     (void)state;

@@ -1,5 +1,5 @@
-// A file that has been checked is mapped without being read, also by later processes. The list of such files is believed only if it is
-// whole and the user's own; whatever happens to it, files are at worst checked once more.
+// A file that has been checked is mapped without being read, also by later processes. The list of such files is
+// believed only if it is whole and the user's own; whatever happens to it, files are at worst checked once more.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -28,7 +28,7 @@ static void make_files(void) {
     hand_save(base, hand_path("large.image"));
 }
 
-// ---- In processes of their own: this one has not started the machine --------------------------------------------------
+// ---- In processes of their own: this one has not started the machine -------------------------------------------
 
 static const char *image;
 static bool with_bytecodes;
@@ -66,7 +66,7 @@ static bool is_checked_anew(const char *name) {
 static const char *cache_file(void) { return hand_path("pando/checked"); }
 static void forget_all(void) { unlink(cache_file()); }
 
-// ---- Tests ----------------------------------------------------------------------------------------------------------
+// ---- Tests -----------------------------------------------------------------------------------------------------
 
 static void later_processes_remember(void **state) {
     (void)state;
@@ -251,7 +251,7 @@ static void large_files_are_not_read(void **state) {
     if (faults[1] > faults[0] + 64) fail_msg("%ld faults for a small file, %ld for a large one", faults[0], faults[1]);
 }
 
-// ---- Threads: these start the machine in this process, so they come last ------------------------------------------------
+// ---- Threads: these start the machine in this process, so they come last ---------------------------------------
 
 static void *map_and_release(void *unused) {
     (void)unused;
@@ -265,7 +265,8 @@ static void threads_share_one_layer(void **state) {
     assert_int_equal(pn_process_init(&error), PN_OK);
     image = hand_path("2.image");
     pthread_t threads[4];
-    for (size_t i = 0; i < PN_COUNT_OF(threads); i++) assert_int_equal(pthread_create(&threads[i], NULL, map_and_release, NULL), 0);
+    for (size_t i = 0; i < PN_COUNT_OF(threads); i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, map_and_release, NULL), 0);
     for (size_t i = 0; i < PN_COUNT_OF(threads); i++) pthread_join(threads[i], NULL);
     PnImageMapping how = map_image();
     assert_false(how.was_mapped || how.relocated); // all of them have let it go

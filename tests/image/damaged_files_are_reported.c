@@ -1,5 +1,5 @@
-// A damaged or hostile file is answered with an error that says where and what, never with a crash. What is not reported does no
-// harm: the file can be mapped, and all that is in it can be walked.
+// A damaged or hostile file is answered with an error that says where and what, never with a crash. What is not
+// reported does no harm: the file can be mapped, and all that is in it can be walked.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -42,7 +42,7 @@ static PnStatus check(const Original *o, const uint8_t *bytes, size_t count, PnE
     return pn_image_check(bytes, count, &checks, error);
 }
 
-// ---- Where things are in a copy of a file -----------------------------------------------------------------------------
+// ---- Where things are in a copy of a file ----------------------------------------------------------------------
 
 typedef struct Copy {
     const Original *original;
@@ -101,7 +101,7 @@ static Oop special_slot(const Copy *c, size_t index) {
 
 static void set(Oop o, size_t index, uint64_t bits) { oop_init_slot(o, index, (Ref){bits}); }
 
-// ---- Damage on purpose ------------------------------------------------------------------------------------------------
+// ---- Damage on purpose -----------------------------------------------------------------------------------------
 
 static void slot_between_objects(Copy *c) { set(special_slot(c, 4), 0, c->header->objects_address + 8); }
 static void slot_outside(Copy *c) { set(special_slot(c, 4), 0, PN_SYMBOLS + 64); }
@@ -125,7 +125,8 @@ static void overflow_too_large(Copy *c) {
     roots[0] = UINT64_C(0xFF) << 56 | (UINT64_C(1) << 55);
 }
 static void code_among_objects(Copy *c) {
-    change_header(special_slot(c, 4), UINT64_C(31) << 24 | PN_HDR_CLASS_MASK, UINT64_C(24) << 24 | PN_CLASS_COMPILED_METHOD);
+    change_header(special_slot(c, 4), UINT64_C(31) << 24 | PN_HDR_CLASS_MASK,
+                  UINT64_C(24) << 24 | PN_CLASS_COMPILED_METHOD);
 }
 static void code_header_no_integer(Copy *c) { set(instance_of(c, PN_CLASS_COMPILED_METHOD), 0, c->header->nil); }
 static void code_with_many_literals(Copy *c) {
@@ -142,7 +143,9 @@ static void context_stack_pointer(Copy *c) {
 static void context_pc(Copy *c) { set(instance_of(c, PN_CLASS_CONTEXT), PN_CONTEXT_PC, ref_from_int(1).bits); }
 static void context_sender(Copy *c) { set(instance_of(c, PN_CLASS_CONTEXT), PN_CONTEXT_SENDER, ref_from_int(8).bits); }
 static void context_method(Copy *c) { set(instance_of(c, PN_CLASS_CONTEXT), PN_CONTEXT_METHOD, c->header->nil); }
-static void closure_block(Copy *c) { set(instance_of(c, PN_CLASS_FULL_BLOCK_CLOSURE), PN_CLOSURE_BLOCK, c->header->nil); }
+static void closure_block(Copy *c) {
+    set(instance_of(c, PN_CLASS_FULL_BLOCK_CLOSURE), PN_CLOSURE_BLOCK, c->header->nil);
+}
 static Oop full_dictionary(const Copy *c) {
     return at_address(c, oop_slot(special_slot(c, PN_SPECIAL_PROCESSOR), PN_BEHAVIOR_METHOD_DICT).bits);
 }
@@ -155,12 +158,14 @@ static void dictionary_misplaced(Copy *c) {
     set(d, PN_METHOD_DICT_FIRST_KEY + 1, one.bits);
 }
 static void superclass_cycle(Copy *c) {
-    set(class_at(c, PN_CLASS_ARRAY), PN_BEHAVIOR_SUPERCLASS, oop_slot(at_address(c, c->header->special_objects), 3).bits);
+    set(class_at(c, PN_CLASS_ARRAY), PN_BEHAVIOR_SUPERCLASS,
+        oop_slot(at_address(c, c->header->special_objects), 3).bits);
     Oop class_class = at_address(c, oop_slot(special_slot(c, PN_SPECIAL_PROCESSOR), PN_BEHAVIOR_SUPERCLASS).bits);
     set(class_class, PN_BEHAVIOR_SUPERCLASS, oop_slot(at_address(c, c->header->special_objects), 3).bits);
 }
 static void superclass_no_class(Copy *c) {
-    set(class_at(c, PN_CLASS_ARRAY), PN_BEHAVIOR_SUPERCLASS, oop_slot(at_address(c, c->header->special_objects), 4).bits);
+    set(class_at(c, PN_CLASS_ARRAY), PN_BEHAVIOR_SUPERCLASS,
+        oop_slot(at_address(c, c->header->special_objects), 4).bits);
 }
 static void class_without_dictionary(Copy *c) {
     set(class_at(c, PN_CLASS_ARRAY), PN_BEHAVIOR_METHOD_DICT, c->header->special_objects);
@@ -171,7 +176,8 @@ static void class_shape(Copy *c) {
 }
 static void kernel_class_shape(Copy *c) {
     for (size_t i = 0; i < c->header->class_count; i++)
-        if (c->tables.indices[i] == PN_CLASS_ASSOCIATION) c->tables.shapes[i] = (uint32_t)pn_class_format(PN_FMT_FIXED, 1) + 1;
+        if (c->tables.indices[i] == PN_CLASS_ASSOCIATION)
+            c->tables.shapes[i] = (uint32_t)pn_class_format(PN_FMT_FIXED, 1) + 1;
 }
 static void class_index_of_run_time(Copy *c) { c->tables.indices[c->header->class_count - 1] = PN_FIRST_RUN_INDEX; }
 static void class_indices_not_ascending(Copy *c) { c->tables.indices[5] = 40; }
@@ -293,12 +299,13 @@ static void each_damage_is_named_with_its_place(void **state) {
         PnError error;
         PnStatus status = check(c.original, c.bytes, c.count, &error);
         if (status != PN_BAD_IMAGE || !strstr(error.text, damages[i].text) || error.offset >= c.count)
-            fail_msg("%s: status %d, byte %llu, '%s'", damages[i].name, status, (unsigned long long)error.offset, error.text);
+            fail_msg("%s: status %d, byte %llu, '%s'", damages[i].name, status, (unsigned long long)error.offset,
+                     error.text);
         end_copy(&c);
     }
 }
 
-// ---- Any damage ---------------------------------------------------------------------------------------------------------
+// ---- Any damage ------------------------------------------------------------------------------------------------
 
 static void originals_are_good(void **state) {
     (void)state;
@@ -306,7 +313,8 @@ static void originals_are_good(void **state) {
     if (check(&base_file, base_file.bytes, base_file.count, &error) != PN_OK) fail_msg("base: %s", error.text);
     if (check(&child_file, child_file.bytes, child_file.count, &error) != PN_OK) fail_msg("child: %s", error.text);
     PnImageChecks without_parent = {0};
-    if (pn_image_check(child_file.bytes, child_file.count, &without_parent, &error) != PN_OK) fail_msg("%s", error.text);
+    if (pn_image_check(child_file.bytes, child_file.count, &without_parent, &error) != PN_OK)
+        fail_msg("%s", error.text);
 }
 
 static void bytes_that_are_not_aligned_can_be_checked(void **state) {
@@ -372,7 +380,8 @@ static void walk_all(const Copy *c) {
             size_t values = oop_class_index(o) > PN_CLASS_LAST_HIDDEN ? pn_value_slots(o) : 0;
             for (size_t i = 0; i < values; i++) {
                 Ref r = oop_slot(o, i);
-                bool is_own = r.bits - h->objects_address < h->objects_bytes || r.bits - h->code_address < h->code_bytes;
+                bool is_own = r.bits - h->objects_address < h->objects_bytes ||
+                              r.bits - h->code_address < h->code_bytes;
                 if (!ref_is_immediate(r)) sum += oop_header(is_own ? at_address(c, r.bits) : ref_raw(r));
             }
         }
@@ -386,7 +395,8 @@ static void flip_and_forge(const Original *original, uint64_t seed, int rounds, 
         for (int k = 0; k < flips; k++) {
             // Not in the header: that is for hostile_headers_are_reported. Mostly where objects are that have rules.
             size_t at = PN_IMAGE_PAGE + pn_random(&seed) % (c.count - PN_IMAGE_PAGE);
-            if (pn_random(&seed) % 4 != 0) at = PN_IMAGE_PAGE + c.header->objects_bytes - pn_random(&seed) % 8192 % c.header->objects_bytes;
+            if (pn_random(&seed) % 4 != 0)
+                at = PN_IMAGE_PAGE + c.header->objects_bytes - pn_random(&seed) % 8192 % c.header->objects_bytes;
             c.bytes[at] ^= (uint8_t)(1u << pn_random(&seed) % 8);
         }
         hand_forge(c.bytes);
@@ -407,8 +417,20 @@ static void forged_files_are_reported_or_harmless(void **state) {
 
 static void hostile_headers_are_reported(void **state) {
     (void)state;
-    static const uint64_t values[] = {0, 1, 7, 8, 4096, 1u << 31, UINT64_C(1) << 32, UINT64_C(1) << 33, UINT64_C(1) << 47,
-                                      UINT64_C(1) << 62, INT64_MAX, UINT64_MAX, UINT64_MAX - 7, UINT64_MAX - 4095};
+    static const uint64_t values[] = {0,
+                                      1,
+                                      7,
+                                      8,
+                                      4096,
+                                      1u << 31,
+                                      UINT64_C(1) << 32,
+                                      UINT64_C(1) << 33,
+                                      UINT64_C(1) << 47,
+                                      UINT64_C(1) << 62,
+                                      INT64_MAX,
+                                      UINT64_MAX,
+                                      UINT64_MAX - 7,
+                                      UINT64_MAX - 4095};
     for (size_t field = 0; field < 288; field += 8)
         for (size_t i = 0; i < PN_COUNT_OF(values); i++) {
             Copy c = copy_of(&base_file);

@@ -1,9 +1,10 @@
-// tests/image/hand_made.h: small layers built word by word, so that tests of image files need neither kernel nor collector.
+// tests/image/hand_made.h: small layers built word by word, so that tests of image files need neither kernel nor
+// collector.
 //
-// hand_made_base: nil, false, true, the classes that the machine relies on, special objects, a class Thing with two slots and a
-// method, a chain of so many Things. hand_made_child: above such a base, with a class, symbol and chain of its own, and an
-// overlay in which the base's first Thing is replaced. Used by test programs and by a fuzzer, so it does not need cmocka: what does
-// not work ends the program.
+// hand_made_base: nil, false, true, the classes that the machine relies on, special objects, a class Thing with two
+// slots and a method, a chain of so many Things. hand_made_child: above such a base, with a class, symbol and chain
+// of its own, and an overlay in which the base's first Thing is replaced. Used by test programs and by a fuzzer, so
+// it does not need cmocka: what does not work ends the program.
 #ifndef PN_TEST_HAND_MADE_H
 #define PN_TEST_HAND_MADE_H
 
@@ -67,7 +68,9 @@ static inline uint64_t hand_text(HandMade *m, const char *text) {
     return o;
 }
 
-static inline uint64_t hand_array(HandMade *m, size_t slots) { return hand_object(m, PN_CLASS_ARRAY, PN_FMT_ARRAY, slots); }
+static inline uint64_t hand_array(HandMade *m, size_t slots) {
+    return hand_object(m, PN_CLASS_ARRAY, PN_FMT_ARRAY, slots);
+}
 
 // A method dictionary of two places with one method, or none if selector is NULL.
 static inline uint64_t hand_dictionary(HandMade *m, const char *selector, uint64_t method) {
@@ -123,13 +126,27 @@ static inline void hand_kernel_classes(HandMade *m) {
         const char *name;
         uint32_t index, kind, named;
     } kernel[] = {
-        {"SmallInteger", 1, 7, 0},       {"Character", 2, 7, 0},         {"SmallFloat64", 4, 7, 0},
-        {"LargeNegative", 32, 16, 0},    {"LargePositive", 33, 16, 0},   {"BoxedFloat64", 34, 10, 0},
-        {"Message", 35, 1, 3},           {"Context", 36, 3, 6},          {"FullBlockClosure", 38, 3, 4},
-        {"ByteArray", 50, 16, 0},        {"Array", 51, 2, 0},            {"ByteString", 52, 16, 0},
-        {"Bitmap", 53, 10, 0},           {"Point", 54, 1, 2},            {"ByteSymbol", 56, 16, 0},
-        {"MethodDictionary", 57, 3, 2},  {"CompiledMethod", 58, 24, 0},  {"CompiledBlock", 59, 24, 0},
-        {"Association", 60, 1, 2},       {"UndefinedObject", 61, 0, 0},  {"False", 62, 0, 0},
+        {"SmallInteger", 1, 7, 0},
+        {"Character", 2, 7, 0},
+        {"SmallFloat64", 4, 7, 0},
+        {"LargeNegative", 32, 16, 0},
+        {"LargePositive", 33, 16, 0},
+        {"BoxedFloat64", 34, 10, 0},
+        {"Message", 35, 1, 3},
+        {"Context", 36, 3, 6},
+        {"FullBlockClosure", 38, 3, 4},
+        {"ByteArray", 50, 16, 0},
+        {"Array", 51, 2, 0},
+        {"ByteString", 52, 16, 0},
+        {"Bitmap", 53, 10, 0},
+        {"Point", 54, 1, 2},
+        {"ByteSymbol", 56, 16, 0},
+        {"MethodDictionary", 57, 3, 2},
+        {"CompiledMethod", 58, 24, 0},
+        {"CompiledBlock", 59, 24, 0},
+        {"Association", 60, 1, 2},
+        {"UndefinedObject", 61, 0, 0},
+        {"False", 62, 0, 0},
         {"True", 63, 0, 0},
     };
     for (size_t i = 0; i < PN_COUNT_OF(kernel); i++)
@@ -182,7 +199,8 @@ static inline uint32_t hand_index_of(Layer *layer, const char *name) {
     for (size_t i = 0; i < layer->index_count; i++) {
         Oop class_object = ref_raw(pn_class_table[layer->indices[i]]);
         Oop text = ref_raw(oop_slot(class_object, PN_CLASS_NAME));
-        if (oop_byte_count(text) == strlen(name) && memcmp(oop_bytes(text), name, strlen(name)) == 0) return layer->indices[i];
+        if (oop_byte_count(text) == strlen(name) && memcmp(oop_bytes(text), name, strlen(name)) == 0)
+            return layer->indices[i];
     }
     pn_die(__FILE__, __LINE__, "no class %s", name);
 }
@@ -226,7 +244,8 @@ static inline Layer *hand_make(Layer *parent, size_t things) {
     hand_fill(&m, things);
     pn_mem_free(m.objects);
     pn_mem_free(m.code);
-    if (pn_layer_draft(parent, m.objects_used, m.code_used, &m.draft, &error) != PN_OK) pn_die(__FILE__, __LINE__, "%s", error.text);
+    if (pn_layer_draft(parent, m.objects_used, m.code_used, &m.draft, &error) != PN_OK)
+        pn_die(__FILE__, __LINE__, "%s", error.text);
     Layer *layer = m.draft.layer;
     m.objects = m.draft.objects;
     m.code = m.draft.code;
@@ -251,7 +270,7 @@ static inline Layer *hand_make(Layer *parent, size_t things) {
 static inline Layer *hand_made_base(size_t things) { return hand_make(NULL, things); }
 static inline Layer *hand_made_child(Layer *base, size_t things) { return hand_make(base, things); }
 
-// ---- Files --------------------------------------------------------------------------------------------------------
+// ---- Files -----------------------------------------------------------------------------------------------------
 
 static inline void hand_save(Layer *layer, const char *path) {
     PnError error = {0};
@@ -262,11 +281,13 @@ static inline Layer *hand_map(const char *path, Layer *parent, PnImageMapping *h
     PnError error = {0};
     Layer *layer = NULL;
     PnImageChecks checks = {.parent = parent};
-    if (pn_image_map_with(path, &checks, &layer, how, &error) != PN_OK) pn_die(__FILE__, __LINE__, "mapping %s: %s", path, error.text);
+    if (pn_image_map_with(path, &checks, &layer, how, &error) != PN_OK)
+        pn_die(__FILE__, __LINE__, "mapping %s: %s", path, error.text);
     return layer;
 }
 
-// Do work in a process of its own that has not started the machine yet: it makes symbols that this process shall not have.
+// Do work in a process of its own that has not started the machine yet: it makes symbols that this process shall not
+// have.
 static inline bool hand_elsewhere(void (*work)(void)) {
     fflush(NULL);
     pid_t child = fork();

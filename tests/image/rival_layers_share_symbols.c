@@ -1,5 +1,5 @@
-// Two layers above the same base that nobody can stand on at once bring the same symbol along: the process has one of it (H8), and it
-// stays when the layer that it came with is released.
+// Two layers above the same base that nobody can stand on at once bring the same symbol along: the process has one of
+// it (H8), and it stays when the layer that it came with is released.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

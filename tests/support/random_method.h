@@ -12,6 +12,10 @@
 // All of it is old and private; freeze it, or run it where it is. Collects nothing.
 void random_program_build(WorkerVm *vm, uint64_t seed);
 
+// Its globals: RandomInt0, RandomInt1, ..., likewise for the other kinds, and RandomString0.
+enum { RANDOM_KINDS = 4, RANDOM_GLOBALS = 3 };
+extern const char *const random_kinds[RANDOM_KINDS];
+
 #define RANDOM_TRACE_BYTES 1024
 
 // Run the program of vm (of vm itself or of its layer) and write what it did: a number for each start, and one for the
