@@ -28,10 +28,11 @@ static bool is_over_limit(const WorkerVm *vm, size_t more_bytes) {
     return vm->young_bytes + old_bytes + stack_bytes(vm) + more_bytes > vm->more->memory_limit;
 }
 
-// Whether so many bytes more are allowed, if need be after a full collection.
+// Whether so many bytes more are allowed, if need be after giving back what can be.
 static bool fits_limit(WorkerVm *vm, size_t bytes) {
     if (PN_LIKELY(!is_over_limit(vm, bytes))) return true;
     pn_collect_full(vm);
+    pn_gc_idle(vm);
     return !is_over_limit(vm, bytes);
 }
 
@@ -61,7 +62,10 @@ static PN_NOINLINE bool make_room(WorkerVm *vm, size_t bytes) {
 
 bool pn_young_reserve(WorkerVm *vm, size_t bytes) {
     bytes = pn_round_up(bytes, 8);
-    if (PN_UNLIKELY(pn_options.stress_gc != 0)) collect_for_stress(vm);
+    if (PN_UNLIKELY(pn_options.stress_gc != 0)) {
+        collect_for_stress(vm);
+        if (!fits_limit(vm, 0)) return false;
+    }
     if (pn_gc_eden_room(vm) < bytes && !make_room(vm, bytes)) return false;
     if (PN_UNLIKELY(pn_options.stress_gc != 0)) vm->limit = vm->next + bytes / 8;
     return true;
@@ -105,8 +109,9 @@ static Oop new_old(WorkerVm *vm, uint32_t class_index, uint32_t format, size_t s
 
 static PN_NOINLINE Oop new_slow(WorkerVm *vm, uint32_t class_index, uint32_t format, size_t slots) {
     if (slots > PN_MAX_SLOTS) return fail(vm);
-    if (pn_object_bytes(slots) >= PN_LARGE_BYTES) return new_old(vm, class_index, format, slots);
-    if (!pn_young_reserve(vm, pn_object_bytes(slots))) return fail(vm);
+    size_t bytes = pn_object_bytes(slots);
+    bool is_too_large = bytes >= PN_LARGE_BYTES || 2 * bytes > pn_gc_largest_block(vm);
+    if (is_too_large || !pn_young_reserve(vm, bytes)) return new_old(vm, class_index, format, slots);
     Oop o = place(vm, pn_header(slots, 0, format, class_index), slots);
     fill(vm, o, format, slots);
     return o;

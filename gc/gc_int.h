@@ -131,6 +131,8 @@ bool pn_gc_scavenge(WorkerVm *vm, size_t need, GcAge age);
 // Bytes that are free in eden; in stress mode its limit is kept down at vm->next.
 size_t pn_gc_eden_room(const WorkerVm *vm);
 uint64_t *pn_gc_embedded_block(WorkerVm *vm);
+// How far the young block grows by itself: a small part of the memory limit, if there is one.
+size_t pn_gc_largest_block(const WorkerVm *vm);
 
 // ---- Old (gc/old.c) -------------------------------------------------------------------------------------------------------
 

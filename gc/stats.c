@@ -31,11 +31,11 @@ void pn_gc_free(WorkerVm *vm) {
     vm->more->pauses = NULL;
     if (gc == NULL) return;
     uint64_t *embedded = pn_gc_embedded_block(vm);
-    if (vm->young_start != embedded) pn_young_block_give(vm->young_start, vm->young_bytes);
+    if (vm->young_start != embedded) pn_block_give(PN_BLOCK_YOUNG, vm->young_start, vm->young_bytes);
     vm->young_start = vm->age_mark = vm->next = embedded;
     vm->young_bytes = PN_FIRST_YOUNG_BYTES;
     vm->limit = embedded + PN_FIRST_YOUNG_BYTES / 8;
-    pn_young_block_give(gc->spare, gc->spare_bytes);
+    pn_block_give(PN_BLOCK_YOUNG, gc->spare, gc->spare_bytes);
     pn_gc_list_free(&gc->weak);
     pn_gc_list_free(&gc->ephemerons);
     Layer *layer = gc->thawed_from;

@@ -245,8 +245,8 @@ static uint64_t *take_block(WorkerVm *vm, GcState *gc, size_t bytes) {
     uint64_t *spare = gc->spare;
     gc->spare = NULL;
     if (spare != NULL && gc->spare_bytes == bytes) return spare;
-    pn_young_block_give(spare, gc->spare_bytes);
-    return pn_young_block_take(bytes);
+    pn_block_give(PN_BLOCK_YOUNG, spare, gc->spare_bytes);
+    return pn_block_take(PN_BLOCK_YOUNG, bytes);
 }
 
 static void poison(uint64_t *at, size_t bytes) {
@@ -261,7 +261,7 @@ static void leave_block(WorkerVm *vm, GcState *gc, uint64_t *block, size_t bytes
         gc->spare = block;
         gc->spare_bytes = bytes;
     } else {
-        pn_young_block_give(block, bytes);
+        pn_block_give(PN_BLOCK_YOUNG, block, bytes);
     }
 }
 
@@ -272,8 +272,15 @@ static size_t next_block_bytes(const GcState *gc, size_t used, size_t need, GcAg
     return bytes;
 }
 
+size_t pn_gc_largest_block(const WorkerVm *vm) {
+    if (vm->more == NULL || vm->more->memory_limit == 0) return PN_YOUNG_MAX_BYTES;
+    size_t bytes = PN_YOUNG_MAX_BYTES;
+    while (bytes > PN_FIRST_YOUNG_BYTES && bytes > vm->more->memory_limit / 16) bytes /= 2;
+    return bytes;
+}
+
 // Choose the size of the next block from the habits of the worker: how much of the last one it used, how much survived.
-static void adapt(GcState *gc, size_t old_bytes, size_t used, size_t bytes, size_t survived) {
+static void adapt(const WorkerVm *vm, GcState *gc, size_t old_bytes, size_t used, size_t bytes, size_t survived) {
     bool is_busy = 2 * used >= old_bytes;
     gc->calm = survived < bytes / 32 ? gc->calm + 1 : 0;
     gc->wanted_bytes = bytes;
@@ -284,7 +291,7 @@ static void adapt(GcState *gc, size_t old_bytes, size_t used, size_t bytes, size
         gc->wanted_bytes = 2 * bytes;
     else if (bytes > PN_YOUNG_HABIT_BYTES && gc->calm >= 8)
         gc->wanted_bytes = bytes / 2;
-    gc->wanted_bytes = pn_min(gc->wanted_bytes, PN_YOUNG_MAX_BYTES);
+    gc->wanted_bytes = pn_min(gc->wanted_bytes, pn_gc_largest_block(vm));
 }
 
 // Use the new block. When a smaller one is wanted next time, eden ends early: what is in use must fit into that one.
@@ -338,7 +345,7 @@ bool pn_gc_scavenge(WorkerVm *vm, size_t need, GcAge age) {
     finish_ephemerons(&s);
     finish_weak(&s);
     size_t survived = (size_t)(s.next - to) * 8;
-    adapt(gc, s.from_bytes, used, bytes, survived + s.promoted_bytes);
+    adapt(vm, gc, s.from_bytes, used, bytes, survived + s.promoted_bytes);
     leave_block(vm, gc, (uint64_t *)s.from_start, s.from_bytes);
     use_block(&s, need);
     vm->gc_count++;
@@ -358,6 +365,6 @@ void pn_gc_idle(WorkerVm *vm) {
     size_t used = (size_t)(vm->next - vm->young_start) * 8;
     if (vm->young_bytes > next_block_bytes(gc, used, 0, GC_AGE_NONE)) pn_gc_scavenge(vm, 0, GC_AGE_NONE);
     gc->wanted_bytes = 4 * PN_FIRST_YOUNG_BYTES;
-    pn_young_block_give(gc->spare, gc->spare_bytes);
+    pn_block_give(PN_BLOCK_YOUNG, gc->spare, gc->spare_bytes);
     gc->spare = NULL;
 }

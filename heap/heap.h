@@ -212,7 +212,7 @@ static inline bool pn_store_plain(WorkerVm *vm, Oop o, size_t index, Ref value) 
     }
     if (PN_UNLIKELY(bits > vm->store_want)) return false;
     oop_init_slot(o, index, value);
-    return PN_LIKELY(value.bits < (uint64_t)(uintptr_t)vm->young_start); // see heap/young_blocks.c; not sure: ask
+    return PN_LIKELY(value.bits < (uint64_t)(uintptr_t)vm->young_start); // see heap/blocks.c; not sure: ask
 }
 // Store value into slot index of o, which is in hand: the one way to write a pointer (design section 6).
 static inline PnAccess pn_store(WorkerVm *vm, Oop o, size_t index, Ref value) {
@@ -256,9 +256,10 @@ Oop pn_old_new(WorkerVm *vm, uint32_t class_index, uint32_t format, size_t slots
 Oop pn_old_raw(WorkerVm *vm, uint64_t header_without_count, size_t slots);
 #define PN_LARGE_BYTES ((size_t)64 << 10) // objects from here on have segments of their own
 
-// Memory for young blocks: bytes is a power of two from 512. NULL: no memory. give takes NULL too.
-void *pn_young_block_take(size_t bytes);
-void pn_young_block_give(void *block, size_t bytes);
+// Memory for objects (heap/blocks.c): bytes is a power of two from 512. NULL: no memory. give takes NULL too.
+typedef enum PnBlockKind { PN_BLOCK_OLD, PN_BLOCK_YOUNG, PN_BLOCK_KINDS } PnBlockKind;
+void *pn_block_take(PnBlockKind kind, size_t bytes);
+void pn_block_give(PnBlockKind kind, void *block, size_t bytes);
 
 // ---- Old space (heap/old_space.c); what gc/ needs of it ----------------------------------------------------
 

@@ -56,7 +56,7 @@ bool pn_reserve_file(int fd, uint64_t offset, uint64_t bytes);
 PnStatus pn_class_table_init(PnError *error);
 PnStatus pn_symbols_init(PnError *error);
 PnStatus pn_code_init(PnError *error);
-PnStatus pn_young_blocks_init(PnError *error);
+PnStatus pn_blocks_init(PnError *error);
 
 // ---- code.c -------------------------------------------------------------------------------------
 

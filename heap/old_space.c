@@ -119,7 +119,8 @@ static void link_segment(WorkerVm *vm, OldSegment *s, size_t bytes_held) {
 
 // A segment with room for so many bytes of objects.
 static OldSegment *add_segment(WorkerVm *vm, size_t bytes, bool is_large) {
-    OldSegment *s = pn_mem_alloc_aligned(sizeof *s + bytes, PN_SEGMENT_ALIGNMENT);
+    size_t total = sizeof(OldSegment) + bytes;
+    OldSegment *s = is_large ? pn_mem_alloc_aligned(total, PN_SEGMENT_ALIGNMENT) : pn_block_take(PN_BLOCK_OLD, total);
     if (s == NULL) return NULL;
     uint64_t *start = (uint64_t *)(void *)(s + 1);
     *s = (OldSegment){.start = start, .top = start, .end = start + bytes / 8, .is_large = is_large};
@@ -133,7 +134,8 @@ static bool next_segment(WorkerVm *vm, size_t object_bytes) {
     OldSpace *old = vm->old;
     size_t bytes = PN_FIRST_SEGMENT_BYTES;
     while (bytes < PN_LAST_SEGMENT_BYTES && bytes <= old->bytes_held) bytes *= 2;
-    bytes = pn_max(bytes - sizeof(OldSegment), object_bytes + 2 * sizeof(uint64_t));
+    while (bytes < sizeof(OldSegment) + object_bytes + 2 * sizeof(uint64_t)) bytes *= 2;
+    bytes -= sizeof(OldSegment);
     OldSegment *retired = old->current;
     OldSegment *s = add_segment(vm, bytes, false);
     if (s == NULL) return false;
@@ -177,7 +179,8 @@ void pn_old_segment_free(WorkerVm *vm, OldSegment **link) {
     vm->old->bytes_held -= segment_bytes_held(s);
     if (vm->old->current == s) vm->old->current = NULL;
     if (s->is_mapped) munmap(s->mapping, s->mapping_bytes);
-    pn_mem_free(s);
+    if (s->is_large) pn_mem_free(s);
+    else pn_block_give(PN_BLOCK_OLD, s, segment_bytes_held(s));
 }
 
 void pn_old_space_free(WorkerVm *vm) {

@@ -153,7 +153,7 @@ static PnStatus start_process(PnError *error) {
     if ((status = reserve_window(error)) != PN_OK) return status;
     if ((status = map_private_code(error)) != PN_OK || (status = pn_class_table_init(error)) != PN_OK ||
         (status = pn_symbols_init(error)) != PN_OK || (status = pn_code_init(error)) != PN_OK ||
-        (status = pn_young_blocks_init(error)) != PN_OK)
+        (status = pn_blocks_init(error)) != PN_OK)
         munmap((void *)(uintptr_t)PN_WINDOW, PN_WINDOW_BYTES);
     return status;
 }

@@ -75,16 +75,13 @@ static void move_blocks(BlockList *from, BlockList *to, size_t count) {
     }
 }
 
-// Aligned, so that the kernel can use one huge page for it.
+// A block of that size is aligned, so that the kernel can use one huge page for it.
 static bool add_slab(void) {
-    uint8_t *memory = pn_zero_pages(2 * PN_SLAB_BYTES, true);
+    uint8_t *memory = pn_block_take(PN_BLOCK_YOUNG, PN_SLAB_BYTES);
     if (memory == NULL) return false;
-    uint8_t *aligned = (uint8_t *)pn_round_up((uintptr_t)memory, PN_SLAB_BYTES);
-    if (aligned > memory) munmap(memory, (size_t)(aligned - memory));
-    munmap(aligned + PN_SLAB_BYTES, (size_t)(memory + PN_SLAB_BYTES - aligned));
     bool is_first = slab == NULL;
-    if (!is_first) madvise(aligned, PN_SLAB_BYTES, MADV_HUGEPAGE); // advice: a kernel without them may refuse
-    slab = aligned;
+    if (!is_first) madvise(memory, PN_SLAB_BYTES, MADV_HUGEPAGE); // advice: a kernel without them may refuse
+    slab = memory;
     slab_used = 0;
     return true;
 }
@@ -228,7 +225,7 @@ static void free_more(WorkerVm *vm) {
 void pn_worker_free(WorkerVm *vm) {
     free_more(vm);
     pn_stack_reset(vm);
-    if (vm->young_start != embedded_young(vm)) pn_young_block_give(vm->young_start, vm->young_bytes);
+    if (vm->young_start != embedded_young(vm)) pn_block_give(PN_BLOCK_YOUNG, vm->young_start, vm->young_bytes);
     pn_old_space_free(vm);
     pn_remembered_free(vm);
     pn_overlay_drop(vm);

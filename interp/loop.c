@@ -71,9 +71,6 @@ static inline bool filter_bit(const uint64_t *bits, uint64_t bit) {
 static inline Oop follow(WorkerVm *vm, Ref r) {
     return PN_UNLIKELY(ref_needs_follow_check(r)) ? pn_deref(vm, r) : ref_raw(r);
 }
-static inline bool store_is_plain(const WorkerVm *vm, Oop o) {
-    return ((uint32_t)oop_header(o) & vm->store_mask) == vm->store_want;
-}
 static inline bool frame_has_room(const Code *code, const Ref *callee, const Link *cp) {
     return (const char *)callee + code->frame_bytes <= (const char *)(cp - 1);
 }

@@ -213,7 +213,7 @@ static void compare(Mutator *m) {
 static void run(const char *options, size_t steps) {
     PnOptions saved = test_options(options);
     Mutator m = {.vm = test_boot(), .random = test_seed()};
-    if (pn_options.verify && pn_options.stress_gc == 1) steps /= 20;
+    if (pn_options.verify && pn_options.stress_gc != 0) steps = pn_min(steps, 100 * pn_options.stress_gc);
     for (size_t i = 0; i < ROOTS; i++) pn_root_push(m.vm, &m.roots[i], m.vm->nil);
     for (size_t i = 0; i < steps; i++) {
         step(&m);

@@ -144,6 +144,7 @@ static void memory_limit_fails_the_allocation(void **state) {
     (void)state;
     WorkerVm *vm = test_boot();
     size_t budget = object_count(4 << 20);
+    pn_collect_full(vm);
     pn_more(vm)->memory_limit = pn_gc_stats(vm).old_bytes_used + 2048 + budget;
     Root list;
     pn_root_push(vm, &list, vm->nil);

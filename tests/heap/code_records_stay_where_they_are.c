@@ -238,6 +238,7 @@ static void code_of_a_layer_is_run_in_place(void **state) {
     for (size_t i = 0; i < METHODS_IN_LAYER; i++) {
         Oop method = layer_method(layer, i);
         Code *c = pn_code_for(a, method);
+        test_check(c != NULL, "no record for method %zu", i);
         assert_ptr_equal(pn_code_for(b, method), c);
         assert_true(c > last && (uintptr_t)c % 128 == 0);
         assert_true(ref_same(c->method, ref_of(method)) && !c->is_private && c->owner == NULL);

@@ -104,7 +104,7 @@ static void damaged_list_is_no_list(void **state) {
     size_t count;
     uint8_t *text = hand_read(cache_file(), &count);
     uint64_t seed = 99;
-    for (int i = 0; i < 20; i++) {
+    for (int i = 0; i < 6; i++) {
         size_t at = 1 + pn_random(&seed) % (count - 2);
         text[at] ^= 1;
         hand_write(cache_file(), text, count);
@@ -255,7 +255,7 @@ static void large_files_are_not_read(void **state) {
 
 static void *map_and_release(void *unused) {
     (void)unused;
-    for (int i = 0; i < 200; i++) map_image();
+    for (int i = 0; i < 100; i++) map_image();
     return NULL;
 }
 
