@@ -54,7 +54,10 @@ static PnStatus read_header(ImageFile *file, PnError *error) {
 PnStatus pn_image_open(const char *path, ImageFile *file, PnError *error) {
     file->path = path;
     file->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-    if (file->fd < 0) return pn_error(error, PN_IO, 0, "%s: %s", path, strerror(errno));
+    if (file->fd < 0) {
+        pn_error(error, PN_IO, 0, "%s: %s", path, strerror(errno));
+        return PN_IO;
+    }
     PnStatus status = read_header(file, error);
     if (status != PN_OK) pn_image_close(file);
     return status;
@@ -102,19 +105,20 @@ static void process_remember(const ImageIdentity *identity, bool with_bytecodes)
 
 // ---- The user's file -------------------------------------------------------------------------------------------
 
-// Put the directory of the file into path, its name behind it. False if there is no place for it.
+// Put the name of the file into path, making its directories if so asked. False if there is no place for it.
 static bool cache_path(char path[PATH_MAX], bool make_directories) {
-    const char *cache = getenv("XDG_CACHE_HOME");
-    const char *home = getenv("HOME");
-    int length;
-    if (cache && cache[0] == '/') length = snprintf(path, PATH_MAX, "%s", cache);
-    else if (home && home[0] == '/') length = snprintf(path, PATH_MAX, "%s/.cache", home);
-    else return false;
-    if (length < 0 || (size_t)length + sizeof "/pando/checked" > PATH_MAX) return false;
-    if (make_directories) mkdir(path, 0700);
-    strcat(path, "/pando");
-    if (make_directories) mkdir(path, 0700);
-    strcat(path, "/checked");
+    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME"), *below = "";
+    if (!cache || cache[0] != '/') {
+        cache = home;
+        below = "/.cache";
+    }
+    if (!cache || cache[0] != '/') return false;
+    static const char *const names[] = {"", "/pando", "/pando/checked"};
+    for (size_t i = 0; i < PN_COUNT_OF(names); i++) {
+        int length = snprintf(path, PATH_MAX, "%s%s%s", cache, below, names[i]);
+        if (length < 0 || length >= PATH_MAX) return false;
+        if (make_directories && i + 1 < PN_COUNT_OF(names)) mkdir(path, 0700);
+    }
     return true;
 }
 

@@ -117,7 +117,7 @@ static int compare_bytes(const void *a, const void *b) {
 }
 
 static void print_classes(Census *c, FILE *out) {
-    qsort(c->classes, c->count, sizeof *c->classes, compare_bytes);
+    if (c->count) qsort(c->classes, c->count, sizeof *c->classes, compare_bytes);
     fprintf(out, "  %12s %12s  class\n", "bytes", "objects");
     size_t objects = 0;
     for (size_t i = 0; i < c->count; i++) {
@@ -127,8 +127,8 @@ static void print_classes(Census *c, FILE *out) {
         print_class_name(c, c->classes[i].index, out);
         fputc('\n', out);
     }
-    fprintf(out, "  %12llu %12zu  of %zu classes in all\n",
-            (unsigned long long)(c->header->objects_bytes + c->header->code_bytes), objects, c->count);
+    size_t bytes = c->header->objects_bytes + c->header->code_bytes;
+    fprintf(out, "  %12zu %12zu  of %zu classes in all\n", bytes, objects, c->count);
 }
 
 static PnStatus print_contents(const ImageFile *file, const uint8_t *contents, FILE *out, PnError *error) {

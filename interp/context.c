@@ -259,6 +259,7 @@ bool pn_frame_of_context(WorkerVm *vm, Oop context) {
     if (oop_is_immediate(method) || !oop_is_code(method)) return false;
     Code *code = pn_code_for(vm, method);
     if (code == NULL) return false;
+    if (!pn_code_fits(code, pn_slot(vm, context, PN_CONTEXT_RECEIVER))) return false;
     const uint8_t *pc = pc_address(code, ref_int(oop_slot(context, PN_CONTEXT_PC)));
     int64_t stackp = ref_is_int(oop_slot(context, PN_CONTEXT_STACKP)) ? ref_int(oop_slot(context, PN_CONTEXT_STACKP)) : -1;
     if (pc == NULL || stackp < 0 || (size_t)stackp + PN_CONTEXT_FIRST_TEMP > oop_slot_count(context)) return false;

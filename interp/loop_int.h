@@ -15,6 +15,12 @@
 #define PN_ENTER_CLOSURE ((const PnCell *)2) // evaluate the closure below vm->prim_error arguments on the stack
 static inline bool cell_is_code(const PnCell *c) { return (uintptr_t)c > 2; }
 
+// H9 where a receiver reaches code without a lookup: whether it has the slots that the code touches.
+static inline bool pn_code_fits(const Code *code, Oop receiver) {
+    if (PN_LIKELY(code->slot_limit == 0)) return true;
+    return !oop_is_immediate(receiver) && oop_is_pointers(receiver) && oop_slot_count(receiver) >= code->slot_limit;
+}
+
 // ---- Sends (interp/send.c) --------------------------------------------------------------------------
 // Receiver and arg_count arguments are on the stack. The plain cell of the code to run, receiver and perhaps arguments on the
 // stack changed to what it expects (followed; a Message for doesNotUnderstand:). PN_FAILED: nobody understands.

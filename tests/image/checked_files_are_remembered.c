@@ -24,7 +24,7 @@ static void make_files(void) {
         hand_save(base, hand_path(name));
     }
     pn_layer_release(base);
-    base = hand_made_base(500000); // 12 MB
+    base = hand_made_base(200000); // 5 MB
     hand_save(base, hand_path("large.image"));
 }
 
@@ -247,7 +247,7 @@ static void large_files_are_not_read(void **state) {
     }
     close(channel[0]);
     close(channel[1]);
-    // 12 MB are 3,000 pages.
+    // 5 MB are 1,200 pages.
     if (faults[1] > faults[0] + 64) fail_msg("%ld faults for a small file, %ld for a large one", faults[0], faults[1]);
 }
 
