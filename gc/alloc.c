@@ -2,8 +2,8 @@
 //
 // Owns nothing. Called by primitives and the interpreter; every function may move young objects.
 //
-// In stress mode (pn_options.stress_gc) eden is kept closed (vm->limit == vm->next) between allocations, so that also those
-// paths that bump vm->next themselves come here, where allocations are counted.
+// In stress mode (pn_options.stress_gc) eden is kept closed (vm->limit == vm->next) between allocations, so that also
+// those paths that bump vm->next themselves come here, where allocations are counted.
 #include "gc/gc_int.h"
 
 #define PN_INSUFFICIENT_MEMORY 9 // the primitive error code
@@ -36,7 +36,7 @@ static bool fits_limit(WorkerVm *vm, size_t bytes) {
     return !is_over_limit(vm, bytes);
 }
 
-// ---- Eden ---------------------------------------------------------------------------------------------------------
+// ---- Eden -------------------------------------------------------------------------------------------------------
 
 static PN_COLD void collect_for_stress(WorkerVm *vm) {
     if (vm->stress_count > 1) {
@@ -44,13 +44,12 @@ static PN_COLD void collect_for_stress(WorkerVm *vm) {
         return;
     }
     vm->stress_count = pn_options.stress_gc;
-    if (++pn_gc_state(vm)->stress_runs % PN_STRESS_FULL_EVERY == 0)
-        pn_collect_full(vm);
-    else
-        pn_collect_young(vm);
+    if (++pn_gc_state(vm)->stress_runs % PN_STRESS_FULL_EVERY == 0) pn_collect_full(vm);
+    else pn_collect_young(vm);
 }
 
-// Collect until bytes fit: a second collection promotes what the first left; the block grows with what it has to hold.
+// Collect until bytes fit: a second collection promotes what the first left; the block grows with what it has to
+// hold.
 static PN_NOINLINE bool make_room(WorkerVm *vm, size_t bytes) {
     for (int i = 0; i < 4 && pn_gc_eden_room(vm) < bytes; i++) {
         if (!pn_gc_scavenge(vm, bytes, GC_AGE_NORMAL)) return false;
@@ -71,7 +70,7 @@ bool pn_young_reserve(WorkerVm *vm, size_t bytes) {
     return true;
 }
 
-// ---- Objects --------------------------------------------------------------------------------------------------------
+// ---- Objects ----------------------------------------------------------------------------------------------------
 
 // A code object begins with a header that counts no literals: it can be walked from the start (O3).
 static void fill_raw(Oop o, uint32_t format, size_t slots) {

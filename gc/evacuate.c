@@ -1,14 +1,14 @@
 // gc/evacuate.c: copies a private world, compacted, into the draft of a layer.
 //
-// Owns nothing beyond a freeze. Called by gc/freeze.c only. The private world is read, not changed: until the layer is
-// published a freeze can be given up.
+// Owns nothing beyond a freeze. Called by gc/freeze.c only. The private world is read, not changed: until the layer
+// is published a freeze can be given up.
 //
-// Objects keep their order. The new address of an object is that of its segment's first living object plus the number of
-// living words before it, which a bitmap and a count for each 64 words give: no table of addresses, no word written into an
-// original. Compiled code is the exception: it goes to a segment of its own, by a table.
+// Objects keep their order. The new address of an object is that of its segment's first living object plus the number
+// of living words before it, which a bitmap and a count for each 64 words give: no table of addresses, no word
+// written into an original. Compiled code is the exception: it goes to a segment of its own, by a table.
 //
-// A base begins as a Spur image does (nil, false, true, free lists, hidden roots, class table pages), so that an image file
-// of it can be written from memory as it is.
+// A base begins as a Spur image does (nil, false, true, free lists, hidden roots, class table pages), so that an
+// image file of it can be written from memory as it is.
 #include "gc/evacuate.h"
 
 #define PN_FREE_LISTS_SLOTS 64
@@ -19,7 +19,7 @@
 #define PN_LAYER_HEADER_KEPT                                                                                           \
     (PN_HDR_CLASS_MASK | PN_HDR_HASH_MASK | UINT64_C(31) << PN_HDR_FORMAT_SHIFT | UINT64_C(0xFF) << PN_HDR_SLOTS_SHIFT)
 
-// ---- Layout -------------------------------------------------------------------------------------------------------
+// ---- Layout -----------------------------------------------------------------------------------------------------
 
 // nil, false, true of a base: at the very beginning, wherever they were.
 static bool is_constant(const Evacuation *e, uint64_t address) {
@@ -56,10 +56,8 @@ static bool plan_object(Evacuation *e, LiveSegment *s, Oop o) {
 }
 
 static bool plan_segment(Evacuation *e, LiveSegment *s, const OldSegment *from) {
-    *s = (LiveSegment){.from = from,
-                       .start = (uint64_t)from->start,
-                       .end = (uint64_t)from->top,
-                       .offset = e->object_bytes};
+    *s = (LiveSegment){
+        .from = from, .start = (uint64_t)from->start, .end = (uint64_t)from->top, .offset = e->object_bytes};
     if (!from->is_large) {
         s->live = pn_mem_alloc_zeroed(live_groups(s) * sizeof *s->live);
         s->before = pn_mem_alloc(live_groups(s) * sizeof *s->before);
@@ -96,7 +94,7 @@ static bool plan_segments(Evacuation *e) {
     return true;
 }
 
-// ---- What a base begins with ------------------------------------------------------------------------------------------
+// ---- What a base begins with ------------------------------------------------------------------------------------
 
 // Which pages of the class table have classes; the first two are always there.
 static void find_pages(const Evacuation *e, bool has_page[PN_PAGES]) {
@@ -132,7 +130,7 @@ void pn_evacuation_free(Evacuation *e) {
     pn_overlay_clear(&e->code);
 }
 
-// ---- From old names to new ones ---------------------------------------------------------------------------------------
+// ---- From old names to new ones ---------------------------------------------------------------------------------
 
 static LiveSegment *segment_of(Evacuation *e, uint64_t address) {
     LiveSegment *s = e->latest;
@@ -140,10 +138,8 @@ static LiveSegment *segment_of(Evacuation *e, uint64_t address) {
     size_t low = 0, high = e->segment_count;
     while (high - low > 1) {
         size_t middle = (low + high) / 2;
-        if (address < e->segments[middle].start)
-            high = middle;
-        else
-            low = middle;
+        if (address < e->segments[middle].start) high = middle;
+        else low = middle;
     }
     s = &e->segments[low];
     PN_CHECK(low < high && address - s->start < s->end - s->start,
@@ -165,9 +161,7 @@ static size_t new_offset(const LiveSegment *s, uint64_t address) {
     return s->offset + 8 * (s->before[word / 64] + (size_t)__builtin_popcountll(below));
 }
 
-static Ref new_nil(const Evacuation *e) {
-    return e->is_base ? (Ref){e->draft.layer->objects.start} : e->vm->nil;
-}
+static Ref new_nil(const Evacuation *e) { return e->is_base ? (Ref){e->draft.layer->objects.start} : e->vm->nil; }
 
 static Ref evacuated_code(const Evacuation *e, Ref r) {
     Ref offset = pn_overlay_get(&e->code, r);
@@ -185,7 +179,7 @@ Ref pn_evacuated(Evacuation *e, Ref r) {
     return (Ref){e->draft.layer->objects.start + new_offset(s, r.bits)};
 }
 
-// ---- Copying -----------------------------------------------------------------------------------------------------------
+// ---- Copying ----------------------------------------------------------------------------------------------------
 
 static uint64_t with_hash(Evacuation *e, uint64_t header) {
     while (hdr_hash(header) == 0) header |= pn_random(&e->hash_state) >> 42 << PN_HDR_HASH_SHIFT;
@@ -228,10 +222,8 @@ static void copy_segment(Evacuation *e, const LiveSegment *s) {
         uint64_t *start = p;
         p = oop_end(o);
         if (oop_class_index(o) == PN_CLASS_FREE) continue;
-        if (oop_is_code(o))
-            copy_code(e, o);
-        else if (is_live_data(s, o.bits))
-            copy_object(e, o, e->draft.objects + new_offset(s, (uint64_t)start));
+        if (oop_is_code(o)) copy_code(e, o);
+        else if (is_live_data(s, o.bits)) copy_object(e, o, e->draft.objects + new_offset(s, (uint64_t)start));
     }
 }
 
@@ -288,13 +280,14 @@ void pn_evacuation_copy(Evacuation *e) {
     for (size_t i = 0; i < e->segment_count; i++) copy_segment(e, &e->segments[i]);
 }
 
-// ---- Deeply read-only ----------------------------------------------------------------------------------------------------
-// An object is deeply read-only if it is read-only by the user's wish and all its slots name what is deeply read-only: the
-// greatest set of which that is true, so cycles belong to it. All read-only objects are taken for deeply so at first; then
-// those with a slot that is not lose the bit, and with them, backwards along references, all that refer to them.
+// ---- Deeply read-only -------------------------------------------------------------------------------------------
+// An object is deeply read-only if it is read-only by the user's wish and all its slots name what is deeply
+// read-only: the greatest set of which that is true, so cycles belong to it. All read-only objects are taken for
+// deeply so at first; then those with a slot that is not lose the bit, and with them, backwards along references, all
+// that refer to them.
 
 typedef struct Edge {
-    Ref source; // in the draft
+    Ref source;  // in the draft
     size_t next; // 1 + index of the next edge to the same target
 } Edge;
 
@@ -303,7 +296,7 @@ typedef struct Closure {
     Overlay incoming; // target in the draft -> index + 1 of its first edge
     Edge *edges;
     size_t edge_count, edge_capacity;
-    OopList refuted;  // have lost the bit; those that refer to them have not been looked at
+    OopList refuted; // have lost the bit; those that refer to them have not been looked at
 } Closure;
 
 // The place in the draft of what will be at a window address; PN_NO_OOP if it will not be in this layer.

@@ -17,11 +17,11 @@ typedef struct Evacuation {
     WorkerVm *vm;
     LiveSegment *segments; // by address
     size_t segment_count;
-    LiveSegment *latest;   // where the last address was found
-    Overlay code;          // code object -> 1 + offset of its copy's header in the new code segment
+    LiveSegment *latest; // where the last address was found
+    Overlay code;        // code object -> 1 + offset of its copy's header in the new code segment
     size_t object_bytes, code_bytes;
     bool is_base;
-    size_t page_count;     // of the class table, in a base
+    size_t page_count; // of the class table, in a base
     LayerDraft draft;
     uint64_t hash_state;
 } Evacuation;

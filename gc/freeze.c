@@ -1,17 +1,17 @@
 // gc/freeze.c: everything private becomes a layer; the worker goes on above it.
 //
-// Owns nothing beyond a call. Called without a safepoint, by a worker without frames. All that can fail (memory, addresses,
-// indices) is done before the private world is changed; publishing the layer decides.
+// Owns nothing beyond a call. Called without a safepoint, by a worker without frames. All that can fail (memory,
+// addresses, indices) is done before the private world is changed; publishing the layer decides.
 //
-// Without copy on write nobody can stand on a layer: the worker keeps its private world as it is, and the layer is what others
-// thaw; see Note [Thawed classes] in gc/thaw.c for whose the class indices are then.
+// Without copy on write nobody can stand on a layer: the worker keeps its private world as it is, and the layer is
+// what others thaw; see Note [Thawed classes] in gc/thaw.c for whose the class indices are then.
 //
 // What is kept: all that the worker's roots reach. Methods that only a Code record knows are not: no frame runs them.
-// Weak objects and ephemerons go into the layer as they are and are strong there; that pinned objects, semaphores, processes
-// and live contexts are left behind privately comes with those.
+// Weak objects and ephemerons go into the layer as they are and are strong there; that pinned objects, semaphores,
+// processes and live contexts are left behind privately comes with those.
 #include "gc/evacuate.h"
 
-// ---- Before -----------------------------------------------------------------------------------------------------------
+// ---- Before -----------------------------------------------------------------------------------------------------
 
 static PnStatus no_memory(PnError *error) {
     return pn_error(error, PN_NO_MEMORY, 0, "there is no memory to freeze a worker; nothing has changed");
@@ -25,8 +25,8 @@ static PnStatus enter_class(WorkerVm *vm, Oop o, PnError *error) {
     return no_memory(error);
 }
 
-// A class that never had an instance has no index yet. In a layer its hash could not be set any more, and an ordinary hash
-// would be taken for an index.
+// A class that never had an instance has no index yet. In a layer its hash could not be set any more, and an ordinary
+// hash would be taken for an index.
 static PnStatus enter_all_classes(WorkerVm *vm, PnError *error) {
     PnStatus status = PN_OK;
     for (OldSegment *s = vm->old == NULL ? NULL : vm->old->segments; s != NULL; s = s->next)
@@ -34,8 +34,7 @@ static PnStatus enter_all_classes(WorkerVm *vm, PnError *error) {
             Oop o = oop_from_start(p);
             p = oop_end(o);
             bool may_be_class = oop_class_index(o) != PN_CLASS_FREE && hdr_hash(oop_header(o)) == 0;
-            if (may_be_class && pn_gc_is_class(o))
-                status = enter_class(vm, o, error);
+            if (may_be_class && pn_gc_is_class(o)) status = enter_class(vm, o, error);
         }
     return status;
 }
@@ -53,7 +52,7 @@ static PnStatus prepare(WorkerVm *vm, PnError *error) {
     return status == PN_OK && !has_room ? no_memory(error) : status;
 }
 
-// ---- The layer's tables --------------------------------------------------------------------------------------------------
+// ---- The layer's tables -----------------------------------------------------------------------------------------
 
 // What a value of the worker's overlay means: forwarders are gone in the layer.
 static Ref settled(WorkerVm *vm, Ref r) {
@@ -90,9 +89,32 @@ static bool make_indices(const WorkerVm *vm, Layer *layer) {
     return true;
 }
 
+static size_t add_shapes(Evacuation *e, Layer *layer, const PnIndexShape *shapes, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        PnIndexShape shape = {shapes[i].index, pn_evacuated(e, settled(e->vm, shapes[i].class_ref))};
+        size_t at = 0;
+        while (at < layer->obsolete_count && layer->obsolete[at].index != shape.index) at++;
+        layer->obsolete[at] = shape;
+        if (at == layer->obsolete_count) layer->obsolete_count++;
+    }
+    return layer->obsolete_count;
+}
+
+// H7: obsolete classes of the parent's indices, then the worker's own, which win.
+static bool make_obsolete(Evacuation *e, Layer *layer) {
+    const WorkerMore *more = e->vm->more;
+    size_t below = layer->parent == NULL ? 0 : layer->parent->obsolete_count;
+    if (below + more->obsolete_count == 0) return true;
+    layer->obsolete = pn_mem_alloc((below + more->obsolete_count) * sizeof *layer->obsolete);
+    if (layer->obsolete == NULL) return false;
+    if (below != 0) add_shapes(e, layer, layer->parent->obsolete, below);
+    add_shapes(e, layer, more->obsolete, more->obsolete_count);
+    return true;
+}
+
 static PnStatus fill_draft(Evacuation *e, PnError *error) {
     Layer *layer = e->draft.layer;
-    if (!make_overlay(e, layer) || !make_indices(e->vm, layer)) return no_memory(error);
+    if (!make_overlay(e, layer) || !make_indices(e->vm, layer) || !make_obsolete(e, layer)) return no_memory(error);
     pn_evacuation_copy(e);
     if (!pn_evacuation_mark_deeply_read_only(e)) return no_memory(error);
     layer->nil = pn_evacuated(e, e->vm->nil);
@@ -109,7 +131,7 @@ static PnStatus make_layer(Evacuation *e, PnError *error) {
     return status;
 }
 
-// ---- After -----------------------------------------------------------------------------------------------------------------
+// ---- After ------------------------------------------------------------------------------------------------------
 
 static bool rename_range(void *context, Ref *from, Ref *to) {
     Evacuation *e = context;
@@ -144,6 +166,7 @@ static void move_onto(Evacuation *e, Layer *layer) {
     pn_gc_visit_globals(vm, rename_range, e);
     pn_gc_visit_own_classes(vm, rename_range, e);
     vm->more->own_index_count = 0;
+    vm->more->obsolete_count = 0; // the layer's serve now
     forget_private_heap(vm);
     vm->nil = layer->nil;
     vm->layer = layer;
@@ -152,7 +175,8 @@ static void move_onto(Evacuation *e, Layer *layer) {
     if (below != NULL) pn_layer_release(below);
 }
 
-// In a build without copy on write: the indices are the layer's from now on, the worker's own classes stand for them here.
+// In a build without copy on write: the indices are the layer's from now on, the worker's own classes stand for them
+// here.
 static void stay(Evacuation *e, Layer *layer) {
     WorkerVm *vm = e->vm;
     for (size_t i = 0; i < vm->more->own_index_count; i++) {
@@ -175,10 +199,8 @@ static PnStatus evacuate(WorkerVm *vm, Layer **layer, PnError *error) {
             *layer = e.draft.layer;
             pn_layer_retain(e.draft.layer);
         }
-        if (PN_COW)
-            move_onto(&e, e.draft.layer);
-        else
-            stay(&e, e.draft.layer);
+        if (PN_COW) move_onto(&e, e.draft.layer);
+        else stay(&e, e.draft.layer);
         pn_gc_check(vm, "a freeze");
     }
     pn_evacuation_free(&e);

@@ -2,20 +2,21 @@
 //
 // Owns: the mark stack (WorkerMore.mark_stack, made when a marking begins). Called by old.c and freeze.c.
 //
-// Only old private objects are marked and traced. Layers are outside; young objects are taken as roots, all of them. So a
-// forwarder to a young object stays (a reference to it could not be replaced without remembering its holder); all other
-// stale references met are replaced by what they mean.
+// Only old private objects are marked and traced. Layers are outside; young objects are taken as roots, all of them.
+// So a forwarder to a young object stays (a reference to it could not be replaced without remembering its holder);
+// all other stale references met are replaced by what they mean.
 //
-// Class indices are references too: an object keeps its class. The class table itself keeps none, but for the fixed indices.
+// Class indices are references too: an object keeps its class. The class table itself keeps none, but for the fixed
+// indices.
 //
-// When the mark stack cannot grow, an object that was to be pushed stays marked without having been traced; at the end all
-// marked objects are traced again, until nothing is lost.
+// When the mark stack cannot grow, an object that was to be pushed stays marked without having been traced; at the
+// end all marked objects are traced again, until nothing is lost.
 #include "gc/gc_int.h"
 #include "gc/mark.h"
 
 #define PN_MARK_SLICE 128 // slots of an object that are traced at once
 
-// ---- The stack ---------------------------------------------------------------------------------------------------
+// ---- The stack --------------------------------------------------------------------------------------------------
 
 struct MarkStack *pn_gc_mark_stack(WorkerVm *vm) {
     WorkerMore *more = pn_more(vm);
@@ -79,7 +80,7 @@ static bool pop(MarkStack *stack, MarkEntry *entry) {
     return true;
 }
 
-// ---- One reference -------------------------------------------------------------------------------------------------
+// ---- One reference ----------------------------------------------------------------------------------------------
 
 static bool is_young(const Marker *m, Ref r) { return vm_is_young(m->vm, r.bits); }
 
@@ -136,7 +137,7 @@ static void mark_slots(Marker *m, Oop o, size_t from, size_t to) {
     for (size_t i = from; i < to; i++) pn_gc_mark_slot(m, &slots[i]);
 }
 
-// ---- One object ----------------------------------------------------------------------------------------------------
+// ---- One object -------------------------------------------------------------------------------------------------
 
 // Named slots of a weak object, no slot of an ephemeron whose key is not known to live: the rest waits in a list.
 // With no memory for the list all of it is strong this time.
@@ -192,7 +193,7 @@ void pn_gc_trace_all(Marker *m) {
     }
 }
 
-// ---- Roots -----------------------------------------------------------------------------------------------------------
+// ---- Roots ------------------------------------------------------------------------------------------------------
 
 static bool mark_range(void *context, Ref *from, Ref *to) {
     for (Ref *slot = from; slot < to; slot++) pn_gc_mark_slot(context, slot);
@@ -231,6 +232,4 @@ void pn_gc_mark_again(WorkerVm *vm, Oop o) {
     push(m.stack, o, 0);
 }
 
-Marker pn_gc_marker(WorkerVm *vm) {
-    return (Marker){.vm = vm, .gc = pn_gc_state(vm), .stack = pn_gc_mark_stack(vm)};
-}
+Marker pn_gc_marker(WorkerVm *vm) { return (Marker){.vm = vm, .gc = pn_gc_state(vm), .stack = pn_gc_mark_stack(vm)}; }

@@ -14,7 +14,8 @@ Marker pn_gc_marker(WorkerVm *vm);
 
 // Mark what *slot names, and replace it if it is stale.
 void pn_gc_mark_slot(Marker *m, Ref *slot);
-// Whether *slot names something that is known to live by now, or that is not marked at all. Replaces it if it is stale.
+// Whether *slot names something that is known to live by now, or that is not marked at all. Replaces it if it is
+// stale.
 bool pn_gc_is_alive(Marker *m, Ref *slot);
 // Mark from all roots but Code records and own classes above the fixed ones.
 void pn_gc_mark_roots(Marker *m);

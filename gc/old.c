@@ -8,9 +8,9 @@
 //   MARKING   SWEEPING  finish_marking   the mark stack is empty; roots are scanned once more
 //   SWEEPING  IDLE      finish_sweeping  no segment is left
 //
-// In MARKING an object once traced may be stored into: the store test fails for all objects then, and pn_mark_barrier marks
-// what is stored. New old objects are born marked; who fills one without stores says so with pn_gc_mark_again. Today no
-// Smalltalk code runs between the steps: pn_collect_full runs them all.
+// In MARKING an object once traced may be stored into: the store test fails for all objects then, and pn_mark_barrier
+// marks what is stored. New old objects are born marked; who fills one without stores says so with pn_gc_mark_again.
+// Today no Smalltalk code runs between the steps: pn_collect_full runs them all.
 //
 // Weak objects and ephemerons: as in young.c. An ephemeron's key or a weak referent that is young counts as alive.
 #include "gc/mark.h"
@@ -18,7 +18,7 @@
 #define PN_COLLECT_HEADROOM ((size_t)1 << 20) // at least so many bytes are allocated between two collections
 #define PN_STEP_OBJECTS ((size_t)1 << 16)
 
-// ---- The barrier --------------------------------------------------------------------------------------------------
+// ---- The barrier ------------------------------------------------------------------------------------------------
 
 static void mark_stored(WorkerVm *vm, Oop object, Ref new_value) {
     (void)object;
@@ -38,7 +38,7 @@ static void switch_barrier(WorkerVm *vm, bool on) {
     vm->old->birth_bits = on ? PN_HDR_MARKED : 0;
 }
 
-// ---- Weak things ----------------------------------------------------------------------------------------------------
+// ---- Weak things ------------------------------------------------------------------------------------------------
 
 static void mark_all_slots(Marker *m, Oop o) {
     for (size_t i = 0, n = oop_slot_count(o); i < n; i++) pn_gc_mark_slot(m, oop_slots(o) + i);
@@ -50,10 +50,8 @@ static bool trace_living_ephemerons(Marker *m) {
     size_t waiting = list->count, left = 0;
     for (size_t i = 0; i < waiting; i++) {
         Oop o = list->items[i];
-        if (pn_gc_is_alive(m, oop_slots(o)))
-            mark_all_slots(m, o);
-        else
-            list->items[left++] = o;
+        if (pn_gc_is_alive(m, oop_slots(o))) mark_all_slots(m, o);
+        else list->items[left++] = o;
     }
     list->count = left;
     return left < waiting;
@@ -88,19 +86,17 @@ static void finish_weak(Marker *m) {
     m->gc->weak.count = 0;
 }
 
-// ---- End of marking ----------------------------------------------------------------------------------------------------
+// ---- End of marking ---------------------------------------------------------------------------------------------
 
-// Give back the indices of own classes that nothing kept. Sites and caches of the worker's world may still know them, where
-// they belong to its private code.
+// Give back the indices of own classes that nothing kept. Sites and caches of the worker's world may still know them,
+// where they belong to its private code.
 static void drop_dead_classes(Marker *m) {
     WorkerMore *more = m->vm->more;
     size_t left = 0, count = more->own_index_count;
     for (size_t i = 0; i < count; i++) {
         uint32_t index = more->own_indices[i];
-        if (pn_gc_is_alive(m, &pn_class_table[index]))
-            more->own_indices[left++] = index;
-        else
-            pn_indices_give(&index, 1);
+        if (pn_gc_is_alive(m, &pn_class_table[index])) more->own_indices[left++] = index;
+        else pn_indices_give(&index, 1);
     }
     more->own_index_count = left;
     if (left == count || (more->own_world == NULL && more->codes == NULL)) return;
@@ -133,19 +129,18 @@ static void finish_marking(Marker *m) {
     m->gc->old_state = PN_OLD_SWEEPING;
 }
 
-// ---- Sweeping ------------------------------------------------------------------------------------------------------------
+// ---- Sweeping ---------------------------------------------------------------------------------------------------
 
 static void poison(uint64_t *from, uint64_t *to) {
     for (uint64_t *p = from; p < to; p++) *p = PN_POISON_OLD;
 }
 
-// Dead objects lie in [from, to). The end of the current segment becomes room to bump into, anything else a free chunk.
+// Dead objects lie in [from, to). The end of the current segment becomes room to bump into, anything else a free
+// chunk.
 static void free_run(OldSpace *old, OldSegment *s, uint64_t *from, uint64_t *to) {
     if (pn_options.poison_dead) poison(from, to);
-    if (s == old->current && to == s->top)
-        s->top = from;
-    else
-        pn_free_list_add(old, from, to);
+    if (s == old->current && to == s->top) s->top = from;
+    else pn_free_list_add(old, from, to);
 }
 
 static bool has_marked(const OldSegment *s) {
@@ -205,7 +200,7 @@ static void finish_sweeping(WorkerVm *vm, GcState *gc) {
     pn_gc_mark_stack_free(vm);
 }
 
-// ---- Steps ---------------------------------------------------------------------------------------------------------------
+// ---- Steps ------------------------------------------------------------------------------------------------------
 
 static void begin_marking(WorkerVm *vm, GcState *gc) {
     Marker m = pn_gc_marker(vm);
@@ -257,7 +252,7 @@ void pn_collect_full(WorkerVm *vm) {
     pn_gc_check(vm, "a full collection");
 }
 
-// ---- For freeze ------------------------------------------------------------------------------------------------------------
+// ---- For freeze -------------------------------------------------------------------------------------------------
 
 void pn_gc_mark_for_freeze(WorkerVm *vm) {
     Marker m = pn_gc_marker(vm);

@@ -1,10 +1,10 @@
-// gc/roots.c: where a worker's references begin: stack, special objects, C roots, Code records, classes, overlay, and the
-// remembered set.
+// gc/roots.c: where a worker's references begin: stack, special objects, C roots, Code records, classes, overlay, and
+// the remembered set.
 //
 // Owns nothing. Visitors take whole ranges of slots, so that a deep stack costs one call for each chunk.
 #include "gc/gc_int.h"
 
-// ---- Stack --------------------------------------------------------------------------------------------------------
+// ---- Stack ------------------------------------------------------------------------------------------------------
 
 typedef struct ChunkRange {
     Ref *operands_end;
@@ -32,7 +32,7 @@ void pn_gc_visit_stack(WorkerVm *vm, bool for_young, PnVisitRange visit, void *c
     }
 }
 
-// ---- The rest -----------------------------------------------------------------------------------------------------
+// ---- The rest ---------------------------------------------------------------------------------------------------
 
 void pn_gc_visit_globals(WorkerVm *vm, PnVisitRange visit, void *context) {
     visit(context, &vm->special_objects, &vm->special_objects + 1);
@@ -82,7 +82,7 @@ Ref pn_gc_through_overlays(const WorkerVm *vm, Ref r) {
     return ref_is_none(current) ? r : current;
 }
 
-// ---- Remembered set ---------------------------------------------------------------------------------------------------
+// ---- Remembered set ---------------------------------------------------------------------------------------------
 
 // Where the next entry to keep goes while the set is thinned out in place.
 typedef struct Keeper {
@@ -139,7 +139,7 @@ void pn_gc_thin_remembered(WorkerVm *vm, PnKeeps keeps, void *context) {
     close_set(set, keeper, kept);
 }
 
-// ---- One slot at a time, for others -----------------------------------------------------------------------------------
+// ---- One slot at a time, for others -----------------------------------------------------------------------------
 
 typedef struct SlotVisit {
     WorkerVm *vm;

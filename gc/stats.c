@@ -1,6 +1,7 @@
 // gc/stats.c: the collector's state in a worker, its counts, and what is checked after a collection.
 //
-// Owns: GcState and PauseStats, both made at the first collection. Called by gc/ only, but for the functions of gc/gc.h.
+// Owns: GcState and PauseStats, both made at the first collection. Called by gc/ only, but for the functions of
+// gc/gc.h.
 #include "gc/gc_int.h"
 
 #include <time.h>
@@ -61,7 +62,7 @@ void pn_gc_list_free(OopList *list) {
     *list = (OopList){0};
 }
 
-// ---- Pauses ----------------------------------------------------------------------------------------------------
+// ---- Pauses -----------------------------------------------------------------------------------------------------
 
 uint64_t pn_gc_now(void) {
     struct timespec t;

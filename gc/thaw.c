@@ -1,12 +1,14 @@
 // gc/thaw.c: the opposite of freeze: a worker takes private copies of all its layers and stands on none.
 //
-// Owns nothing beyond a call. For comparing shared with private runs of the same code, and for builds without copy on write.
+// Owns nothing beyond a call. For comparing shared with private runs of the same code, and for builds without copy on
+// write.
 //
-// Note [Thawed classes]. Copies keep their class index and identity hash, so that the fixed indices stay fixed and identity-
-// hashed collections stay right. The class table goes on naming the layers' classes, for the other workers that stand on
-// them; this worker has an entry in WorkerMore.obsolete for each of its classes instead, which pn_class_at asks first. So a
-// thaw disturbs nobody. The indices belong to the layer, and symbols that lie in a layer stay there (H8): therefore the worker
-// keeps its count of the layer, in the state of its collector. It cannot be frozen: what it has is no base.
+// Note [Thawed classes]. Copies keep their class index and identity hash, so that the fixed indices stay fixed and
+// identity- hashed collections stay right. The class table goes on naming the layers' classes, for the other workers
+// that stand on them; this worker has an entry in WorkerMore.obsolete for each of its classes instead, which
+// pn_class_at asks first. So a thaw disturbs nobody. The indices belong to the layer, and symbols that lie in a layer
+// stay there (H8): therefore the worker keeps its count of the layer, in the state of its collector. It cannot be
+// frozen: what it has is no base.
 #include "gc/gc_int.h"
 
 typedef struct Thaw {
@@ -27,7 +29,7 @@ static uint64_t thawed_header(Oop original) {
     return h & PN_HDR_USER_READ_ONLY ? header | PN_HDR_IMMUTABLE : header;
 }
 
-// ---- Copying ------------------------------------------------------------------------------------------------------
+// ---- Copying ----------------------------------------------------------------------------------------------------
 
 static bool copy_constants(Thaw *t) {
     Oop place = pn_old_raw(t->vm, pn_header(0, 0, PN_FMT_ARRAY, PN_CLASS_ARRAY), PN_CONSTANTS_SLOTS);
@@ -73,7 +75,7 @@ static bool copy_layers(Thaw *t) {
     return true;
 }
 
-// ---- Renaming -----------------------------------------------------------------------------------------------------
+// ---- Renaming ---------------------------------------------------------------------------------------------------
 
 static Ref renamed(const Thaw *t, Ref r) {
     if (pn_gc_is_nothing(r) || !pn_gc_is_outside(r)) return r;
@@ -99,7 +101,7 @@ static void rename_heap(Thaw *t) {
         }
 }
 
-// ---- Classes (Note [Thawed classes]) ----------------------------------------------------------------------------------
+// ---- Classes (Note [Thawed classes]) ----------------------------------------------------------------------------
 
 static uint32_t metaclass_index(void) {
     Ref array_class = pn_class_table[PN_CLASS_ARRAY];
@@ -134,7 +136,7 @@ static void add_entries(Thaw *t) {
     }
 }
 
-// ---- All of it ----------------------------------------------------------------------------------------------------------
+// ---- All of it --------------------------------------------------------------------------------------------------
 
 static void leave_layers(Thaw *t) {
     WorkerVm *vm = t->vm;

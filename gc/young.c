@@ -2,17 +2,17 @@
 //
 // Owns: the young block of a worker and one spare. Called by gc/ only, but for pn_collect_young and pn_gc_idle.
 //
-// One block: survivors of the last collection below age_mark, eden above it (Y1). A collection promotes the former and
-// copies what lives of the latter into the lower part of another block. That block is as large as all that is in use in
-// the old one, so copying cannot fail: what cannot be promoted for want of memory stays young.
+// One block: survivors of the last collection below age_mark, eden above it (Y1). A collection promotes the former
+// and copies what lives of the latter into the lower part of another block. That block is as large as all that is in
+// use in the old one, so copying cannot fail: what cannot be promoted for want of memory stays young.
 //
-// Each object that was moved leaves a corpse that looks like a forwarder: class index 8, slot 0 its new place. The upper
-// half of the corpse's header links the corpses of promoted objects whose slots have not been visited yet, so that list
-// needs no memory.
+// Each object that was moved leaves a corpse that looks like a forwarder: class index 8, slot 0 its new place. The
+// upper half of the corpse's header links the corpses of promoted objects whose slots have not been visited yet, so
+// that list needs no memory.
 //
-// Weak objects: the named slots are strong; of the others, those whose referent has not survived become nil. An ephemeron
-// whose key is kept by nothing else fires: it turns into an ordinary object (format 1) and keeps its key. There are no
-// queues of finalization yet that would hear of either.
+// Weak objects: the named slots are strong; of the others, those whose referent has not survived become nil. An
+// ephemeron whose key is kept by nothing else fires: it turns into an ordinary object (format 1) and keeps its key.
+// There are no queues of finalization yet that would hear of either.
 #include "gc/gc_int.h"
 
 typedef struct Scavenge {
@@ -21,16 +21,16 @@ typedef struct Scavenge {
     uint64_t from_start, from_bytes; // the block that is left
     uint64_t promote_below;          // objects at lower addresses of it are promoted
     uint64_t to_start, to_bytes;
-    uint64_t *next;       // first free word of the new block
-    uint64_t *scanned;    // objects of the new block below this have been visited
-    uint64_t promoted;    // 1 + word offset of the corpse of the newest promoted object not yet visited, or 0
+    uint64_t *next;    // first free word of the new block
+    uint64_t *scanned; // objects of the new block below this have been visited
+    uint64_t promoted; // 1 + word offset of the corpse of the newest promoted object not yet visited, or 0
     size_t promoted_bytes;
 } Scavenge;
 
 static inline bool is_from(const Scavenge *s, Ref r) { return r.bits - s->from_start < s->from_bytes; }
 static inline bool is_to(const Scavenge *s, Ref r) { return r.bits - s->to_start < s->to_bytes; }
 
-// ---- Moving one object ----------------------------------------------------------------------------------------------
+// ---- Moving one object ------------------------------------------------------------------------------------------
 
 static void leave_corpse(Oop o, Oop copy, uint64_t link) {
     oop_set_header(o, link << 32 | (uint64_t)PN_FMT_FORWARDED << PN_HDR_FORMAT_SHIFT | PN_CLASS_FORWARDED);
@@ -76,22 +76,20 @@ static Ref move(Scavenge *s, Oop o) {
     return ref_of(copy);
 }
 
-// Follow r to the end: out of corpses, forwarders, superseded originals. The answer is an immediate, or good, or names
-// an object that has not been moved (is_from).
+// Follow r to the end: out of corpses, forwarders, superseded originals. The answer is an immediate, or good, or
+// names an object that has not been moved (is_from).
 static Ref settle(Scavenge *s, Ref r) {
     while (!ref_is_immediate(r)) {
         Ref next;
-        if (is_from(s, r))
-            next = oop_is_forwarder(ref_raw(r)) ? oop_slot(ref_raw(r), 0) : r;
-        else
-            next = pn_gc_step(s->vm, r);
+        if (is_from(s, r)) next = oop_is_forwarder(ref_raw(r)) ? oop_slot(ref_raw(r), 0) : r;
+        else next = pn_gc_step(s->vm, r);
         if (ref_same(next, r)) break;
         r = next;
     }
     return r;
 }
 
-// ---- Visiting slots -------------------------------------------------------------------------------------------------------
+// ---- Visiting slots ---------------------------------------------------------------------------------------------
 
 static inline bool visit_slot(Scavenge *s, Ref *slot) {
     Ref r = *slot;
@@ -122,8 +120,8 @@ static bool key_is_alive(Scavenge *s, Oop ephemeron) {
     return ref_is_immediate(key) || !is_from(s, key);
 }
 
-// Visit what keeps others alive in a weak object or ephemeron; the rest is for later. With no memory to remember that,
-// all of it is strong this time.
+// Visit what keeps others alive in a weak object or ephemeron; the rest is for later. With no memory to remember
+// that, all of it is strong this time.
 static bool visit_weak_kind(Scavenge *s, Oop o) {
     if (oop_format(o) == PN_FMT_WEAK) {
         if (pn_gc_list_add(&s->gc->weak, o)) return visit_slots(s, o, pn_gc_named_slots(o));
@@ -166,7 +164,7 @@ static void drain(Scavenge *s) {
     }
 }
 
-// ---- Roots ------------------------------------------------------------------------------------------------------------------
+// ---- Roots ------------------------------------------------------------------------------------------------------
 
 static bool visit_remembered(void *context, Oop o) { return visit_object(context, o); }
 
@@ -180,7 +178,7 @@ static void visit_promoted_roots(Scavenge *s) {
     s->promote_below = promote_below;
 }
 
-// ---- Weak things ----------------------------------------------------------------------------------------------------------------
+// ---- Weak things ------------------------------------------------------------------------------------------------
 
 // Visit the ephemerons whose keys turned out to be alive; answers whether there was one.
 static bool visit_living_ephemerons(Scavenge *s) {
@@ -188,10 +186,8 @@ static bool visit_living_ephemerons(Scavenge *s) {
     size_t waiting = list->count, left = 0;
     for (size_t i = 0; i < waiting; i++) {
         Oop o = list->items[i];
-        if (!key_is_alive(s, o))
-            list->items[left++] = o;
-        else if (visit_slots(s, o, oop_slot_count(o)))
-            remember(s, o);
+        if (!key_is_alive(s, o)) list->items[left++] = o;
+        else if (visit_slots(s, o, oop_slot_count(o))) remember(s, o);
     }
     list->count = left;
     return left < waiting;
@@ -233,7 +229,7 @@ static void finish_weak(Scavenge *s) {
     s->gc->weak.count = 0;
 }
 
-// ---- Blocks ------------------------------------------------------------------------------------------------------------------------
+// ---- Blocks -----------------------------------------------------------------------------------------------------
 
 uint64_t *pn_gc_embedded_block(WorkerVm *vm) {
     return (uint64_t *)(void *)((char *)vm + sizeof(WorkerVm) + PN_FIRST_STACK_BYTES);
@@ -279,18 +275,16 @@ size_t pn_gc_largest_block(const WorkerVm *vm) {
     return bytes;
 }
 
-// Choose the size of the next block from the habits of the worker: how much of the last one it used, how much survived.
+// Choose the size of the next block from the habits of the worker: how much of the last one it used, how much
+// survived.
 static void adapt(const WorkerVm *vm, GcState *gc, size_t old_bytes, size_t used, size_t bytes, size_t survived) {
     bool is_busy = 2 * used >= old_bytes;
     gc->calm = survived < bytes / 32 ? gc->calm + 1 : 0;
     gc->wanted_bytes = bytes;
     if (!is_busy) return;
-    if (bytes < PN_YOUNG_HABIT_BYTES)
-        gc->wanted_bytes = bytes < PN_YOUNG_HABIT_BYTES / 16 ? 4 * bytes : 2 * bytes;
-    else if (survived > bytes / 4 && bytes < PN_YOUNG_MAX_BYTES)
-        gc->wanted_bytes = 2 * bytes;
-    else if (bytes > PN_YOUNG_HABIT_BYTES && gc->calm >= 8)
-        gc->wanted_bytes = bytes / 2;
+    if (bytes < PN_YOUNG_HABIT_BYTES) gc->wanted_bytes = bytes < PN_YOUNG_HABIT_BYTES / 16 ? 4 * bytes : 2 * bytes;
+    else if (survived > bytes / 4 && bytes < PN_YOUNG_MAX_BYTES) gc->wanted_bytes = 2 * bytes;
+    else if (bytes > PN_YOUNG_HABIT_BYTES && gc->calm >= 8) gc->wanted_bytes = bytes / 2;
     gc->wanted_bytes = pn_min(gc->wanted_bytes, pn_gc_largest_block(vm));
 }
 
@@ -310,7 +304,7 @@ size_t pn_gc_eden_room(const WorkerVm *vm) {
     return (size_t)(end - vm->next) * 8;
 }
 
-// ---- A collection -------------------------------------------------------------------------------------------------------------------
+// ---- A collection -----------------------------------------------------------------------------------------------
 
 static uint64_t promotion_bound(const WorkerVm *vm, GcAge age) {
     if (age == GC_AGE_NONE) return 0;

@@ -1,14 +1,16 @@
-// heap/boot.c: the kernel objects that the machine itself relies on, made from nothing; classes, globals, methods by name.
+// heap/boot.c: the kernel objects that the machine itself relies on, made from nothing; classes, globals, methods by
+// name.
 //
-// Owns nothing. All that is made here is old and private. pn_boot is the beginning of every base image; the other functions
-// also work in a worker above a layer, where they copy what they change like any other store.
+// Owns nothing. All that is made here is old and private. pn_boot is the beginning of every base image; the other
+// functions also work in a worker above a layer, where they copy what they change like any other store.
 //
-// Note [Globals]. Special object 8 is the table of globals: an object with slots tally and array. The array, whose size is a
-// power of two, holds bindings (Associations), each at or after the place that its name's identity hash says.
+// Note [Globals]. Special object 8 is the table of globals: an object with slots tally and array. The array, whose
+// size is a power of two, holds bindings (Associations), each at or after the place that its name's identity hash
+// says.
 //
 // Note [Boot indices]. A base in the making takes its class indices from the lowest that are free, so that the class
-// table of its image file is dense. Only one base can be in the making, or in use without a file, in a process: the fixed
-// indices can be taken once.
+// table of its image file is dense. Only one base can be in the making, or in use without a file, in a process: the
+// fixed indices can be taken once.
 #include "heap/heap_int.h"
 
 enum { PN_SPECIAL_SMALLTALK = 8, PN_GLOBALS_TALLY = 0, PN_GLOBALS_ARRAY = 1 };
@@ -20,7 +22,7 @@ enum { PN_SPECIAL_SMALLTALK = 8, PN_GLOBALS_TALLY = 0, PN_GLOBALS_ARRAY = 1 };
 #define PN_FIRST_METHODS 4
 #define PN_ERROR_TABLE_SIZE 21
 
-// ---- Small things ---------------------------------------------------------------------------------------------------
+// ---- Small things -----------------------------------------------------------------------------------------------
 
 static Oop new_array(WorkerVm *vm, size_t slots) { return pn_old_new(vm, PN_CLASS_ARRAY, PN_FMT_ARRAY, slots); }
 
@@ -32,7 +34,7 @@ static uint32_t name_hash(Ref name) {
     return ref_is_immediate(name) ? (uint32_t)(name.bits >> 3) : hdr_hash(oop_header(ref_raw(name)));
 }
 
-// ---- Globals (Note [Globals]) ---------------------------------------------------------------------------------------
+// ---- Globals (Note [Globals]) -----------------------------------------------------------------------------------
 
 static Oop globals(WorkerVm *vm) { return pn_slot(vm, pn_deref(vm, vm->special_objects), PN_SPECIAL_SMALLTALK); }
 
@@ -90,7 +92,7 @@ static bool set_global(WorkerVm *vm, const char *name, Oop value) {
     return !oop_is_none(binding) && store(vm, binding, PN_BINDING_VALUE, ref_of(value));
 }
 
-// ---- Method dictionaries ----------------------------------------------------------------------------------------------
+// ---- Method dictionaries ----------------------------------------------------------------------------------------
 
 static size_t dictionary_capacity(Oop dictionary) {
     size_t slots = oop_slot_count(dictionary);
@@ -119,7 +121,8 @@ Oop pn_method_dict_at(WorkerVm *vm, Oop dictionary, Ref selector) {
 
 static Oop new_dictionary(WorkerVm *vm, size_t capacity) {
     Oop methods = new_array(vm, capacity);
-    Oop dictionary = pn_old_new(vm, PN_CLASS_METHOD_DICTIONARY, PN_FMT_FIXED_ARRAY, PN_METHOD_DICT_FIRST_KEY + capacity);
+    Oop dictionary = pn_old_new(vm, PN_CLASS_METHOD_DICTIONARY, PN_FMT_FIXED_ARRAY,
+                                PN_METHOD_DICT_FIRST_KEY + capacity);
     if (oop_is_none(methods) || oop_is_none(dictionary)) return PN_NO_OOP;
     oop_init_slot(dictionary, PN_METHOD_DICT_TALLY, ref_from_int(0));
     oop_init_slot(dictionary, PN_METHOD_DICT_METHODS, ref_of(methods));
@@ -182,7 +185,7 @@ PnStatus pn_method_install(WorkerVm *vm, Oop class_object, Ref selector, Oop met
     return pn_behavior_changed(vm);
 }
 
-// ---- Classes -------------------------------------------------------------------------------------------------------------
+// ---- Classes ----------------------------------------------------------------------------------------------------
 
 // Instances of Metaclass have the class index that the class of an existing class has.
 static uint32_t metaclass_index(WorkerVm *vm) {
@@ -235,7 +238,8 @@ Oop pn_boot_class(WorkerVm *vm, const char *name, Oop superclass, uint32_t kind,
     Oop metaclass = new_metaclass(vm, superclass, &class_class_index);
     if (oop_is_none(metaclass) || ref_is_none(symbol)) return PN_NO_OOP;
     Oop class_object = new_behavior(vm, class_class_index, PN_CLASS_SLOTS,
-                                    oop_is_none(superclass) ? vm->nil : ref_of(superclass), pn_class_format(kind, slots));
+                                    oop_is_none(superclass) ? vm->nil : ref_of(superclass),
+                                    pn_class_format(kind, slots));
     if (oop_is_none(class_object)) return PN_NO_OOP;
     oop_init_slot(class_object, PN_CLASS_NAME, symbol);
     oop_init_slot(metaclass, PN_METACLASS_THIS_CLASS, ref_of(class_object));
@@ -245,7 +249,7 @@ Oop pn_boot_class(WorkerVm *vm, const char *name, Oop superclass, uint32_t kind,
     return oop_is_none(superclass) || add_subclass(vm, superclass, class_object) ? class_object : PN_NO_OOP;
 }
 
-// ---- The kernel's classes ------------------------------------------------------------------------------------------------
+// ---- The kernel's classes ---------------------------------------------------------------------------------------
 
 typedef struct BootClass {
     const char *name, *superclass;
@@ -307,11 +311,12 @@ static Oop class_named(WorkerVm *vm, const char *name) {
 
 static PnStatus make_class(WorkerVm *vm, const BootClass *c, PnError *error) {
     if (c->index != 0 && pn_class_shapes[c->index] != 0)
-        return pn_error(error, PN_INDEX_CLASH, 0, "class index %u of %s is in use: the process has a base already", c->index,
-                        c->name);
+        return pn_error(error, PN_INDEX_CLASH, 0, "class index %u of %s is in use: the process has a base already",
+                        c->index, c->name);
     Oop superclass = c->superclass == NULL ? PN_NO_OOP : class_named(vm, c->superclass);
     Oop class_object = pn_boot_class(vm, c->name, superclass, c->kind, c->slots, c->index);
-    return oop_is_none(class_object) ? pn_error(error, PN_NO_MEMORY, 0, "there is no memory for class %s", c->name) : PN_OK;
+    return oop_is_none(class_object) ? pn_error(error, PN_NO_MEMORY, 0, "there is no memory for class %s", c->name)
+                                     : PN_OK;
 }
 
 // The topmost metaclass was made before class Class.
@@ -330,16 +335,27 @@ static PnStatus make_classes(WorkerVm *vm, PnError *error) {
     return status;
 }
 
-// ---- Special objects -------------------------------------------------------------------------------------------------------
+// ---- Special objects --------------------------------------------------------------------------------------------
 
 static const struct {
     uint8_t index;
     const char *name;
 } special_classes[] = {
-    {4, "Bitmap"},   {5, "SmallInteger"},  {6, "ByteString"},        {7, "Array"},
-    {9, "BoxedFloat64"}, {10, "Context"},  {12, "Point"},            {13, "LargePositiveInteger"},
-    {15, "Message"}, {16, "CompiledMethod"}, {18, "Semaphore"},      {19, "Character"},
-    {26, "ByteArray"}, {37, "FullBlockClosure"}, {42, "LargeNegativeInteger"},
+    {4, "Bitmap"},
+    {5, "SmallInteger"},
+    {6, "ByteString"},
+    {7, "Array"},
+    {9, "BoxedFloat64"},
+    {10, "Context"},
+    {12, "Point"},
+    {13, "LargePositiveInteger"},
+    {15, "Message"},
+    {16, "CompiledMethod"},
+    {18, "Semaphore"},
+    {19, "Character"},
+    {26, "ByteArray"},
+    {37, "FullBlockClosure"},
+    {42, "LargeNegativeInteger"},
 };
 
 static const struct {
@@ -361,10 +377,11 @@ static const struct {
     const char *name;
     uint8_t arguments;
 } special_selectors[] = {
-    {"+", 1},    {"-", 1},       {"<", 1},      {">", 1},        {"<=", 1},    {">=", 1},    {"=", 1},     {"~=", 1},
-    {"*", 1},    {"/", 1},       {"\\\\", 1},   {"@", 1},        {"bitShift:", 1}, {"//", 1}, {"bitAnd:", 1}, {"bitOr:", 1},
-    {"at:", 1},  {"at:put:", 2}, {"size", 0},   {"next", 0},     {"nextPut:", 1}, {"atEnd", 0}, {"==", 1}, {"class", 0},
-    {"~~", 1},   {"value", 0},   {"value:", 1}, {"do:", 1},      {"new", 0},   {"new:", 1},  {"x", 0},     {"y", 0},
+    {"+", 1},       {"-", 1},      {"<", 1},     {">", 1},       {"<=", 1},    {">=", 1},        {"=", 1},
+    {"~=", 1},      {"*", 1},      {"/", 1},     {"\\\\", 1},    {"@", 1},     {"bitShift:", 1}, {"//", 1},
+    {"bitAnd:", 1}, {"bitOr:", 1}, {"at:", 1},   {"at:put:", 2}, {"size", 0},  {"next", 0},      {"nextPut:", 1},
+    {"atEnd", 0},   {"==", 1},     {"class", 0}, {"~~", 1},      {"value", 0}, {"value:", 1},    {"do:", 1},
+    {"new", 0},     {"new:", 1},   {"x", 0},     {"y", 0},
 };
 _Static_assert(PN_COUNT_OF(special_selectors) == 32, "one for each bytecode from 96 to 127");
 

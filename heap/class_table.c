@@ -138,9 +138,17 @@ static Ref obsolete_class(WorkerMore *more, uint32_t index) {
     return found.class_ref;
 }
 
+static Ref obsolete_class_of_layer(const Layer *layer, uint32_t index) {
+    for (size_t i = 0; i < layer->obsolete_count; i++)
+        if (layer->obsolete[i].index == index) return layer->obsolete[i].class_ref;
+    return PN_NO_REF;
+}
+
 Oop pn_class_at(WorkerVm *vm, uint32_t index) {
     Ref class_ref = PN_NO_REF;
     if (PN_UNLIKELY(vm->more != NULL && vm->more->obsolete_count != 0)) class_ref = obsolete_class(vm->more, index);
+    if (PN_UNLIKELY(vm->layer != NULL && vm->layer->obsolete_count != 0) && ref_is_none(class_ref))
+        class_ref = obsolete_class_of_layer(vm->layer, index);
     if (ref_is_none(class_ref)) class_ref = class_entry(index);
     return ref_is_none(class_ref) ? PN_NO_OOP : pn_deref(vm, class_ref);
 }
@@ -204,6 +212,10 @@ static Oop make_obsolete_clone(WorkerVm *vm, Oop class_object, uint32_t index) {
 }
 
 static bool add_obsolete(WorkerMore *more, uint32_t index, Oop clone) {
+    if (!ref_is_none(obsolete_class(more, index))) { // it is in front now
+        more->obsolete[0].class_ref = ref_of(clone);
+        return true;
+    }
     PnIndexShape *bigger = pn_mem_realloc(more->obsolete, (more->obsolete_count + 1) * sizeof *bigger);
     if (bigger == NULL) return false;
     more->obsolete = bigger;

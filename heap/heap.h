@@ -49,6 +49,8 @@ struct Layer {
     size_t symbol_capacity; // power of two
     uint32_t *indices; // class indices first used by classes of this layer
     size_t index_count;
+    PnIndexShape *obsolete; // complete, as the overlay: index -> class of the shape that its old instances have (H7), or NULL
+    size_t obsolete_count;
     uint64_t sum;    // pn_hash_bytes over both segments when it was made (H1)
     uint64_t parent_sum;
     int fd;          // memfd or file behind it; -1 when private

@@ -101,6 +101,7 @@ PnStatus pn_layer_draft(Layer *parent, size_t object_bytes, size_t code_bytes, L
 // ---- The end of a layer -------------------------------------------------------------------------
 
 static void free_tables(Layer *layer) {
+    pn_mem_free(layer->obsolete);
     if (layer->metadata != NULL) {
         munmap(layer->metadata, layer->metadata_bytes);
         return;

@@ -5,12 +5,18 @@ set -u
 [ "${NEED:-1}" != 0 ] || exit 0
 command -v dpkg-query >/dev/null || exit 0
 
-missing=()
-for package in "$@"; do
-    status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)
-    [ "$status" = installed ] || missing+=("$package")
-done
-[ ${#missing[@]} -gt 0 ] || exit 0
+find_missing() {
+    local package
+    missing=()
+    for package in "$@"; do
+        [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
+    done
+    [ ${#missing[@]} -gt 0 ]
+}
+find_missing "$@" || exit 0
+# make -j may ask several times at once: one after the other, and look again.
+exec 9<"$0" && flock 9
+find_missing "$@" || exit 0
 
 as_root=()
 if [ "$(id -u)" != 0 ]; then

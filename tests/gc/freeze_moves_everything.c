@@ -1,4 +1,5 @@
-// Freeze: everything private lies in the new layer, with its contents, hashes and classes; overlays are flattened (A8).
+// Freeze: everything private lies in the new layer, with its contents, hashes and classes; overlays are flattened
+// (A8).
 #include "tests/gc/objects.h"
 
 #if PN_COW
@@ -46,8 +47,9 @@ static void base_begins_like_a_spur_image(void **state) {
     WorkerVm *vm = test_boot();
     Layer *layer = test_freeze(vm);
     Oop o = pn_layer_next(layer, PN_NO_OOP);
-    const uint32_t classes[] = {PN_CLASS_UNDEFINED_OBJECT, PN_CLASS_FALSE, PN_CLASS_TRUE, PN_CLASS_HIDDEN_WORDS,
-                                PN_CLASS_HIDDEN_ARRAY, PN_CLASS_HIDDEN_ARRAY, PN_CLASS_HIDDEN_ARRAY};
+    const uint32_t classes[] = {PN_CLASS_UNDEFINED_OBJECT, PN_CLASS_FALSE,        PN_CLASS_TRUE,
+                                PN_CLASS_HIDDEN_WORDS,     PN_CLASS_HIDDEN_ARRAY, PN_CLASS_HIDDEN_ARRAY,
+                                PN_CLASS_HIDDEN_ARRAY};
     const size_t slots[] = {0, 0, 0, 64, 4104, 1024, 1024};
     assert_int_equal(o.bits, layer->nil.bits);
     Oop roots = PN_NO_OOP;
@@ -167,10 +169,12 @@ static void deeply_read_only_is_found_through_cycles(void **state) {
     Root r[COUNT];
     for (size_t i = 0; i < COUNT; i++) pn_root_push(vm, &r[i], ref_of(pn_old_new(vm, PN_CLASS_ARRAY, PN_FMT_ARRAY, 2)));
     r[STRING].ref = ref_of(pn_asm_string(vm, "read only"));
-    static const struct { uint8_t from, to; } edges[] = {
-        {RING_A, RING_B}, {RING_B, RING_A}, {LITERAL, STRING}, {TAINTED_A, TAINTED_B}, {TAINTED_B, TAINTED_C},
-        {TAINTED_C, TAINTED_A}};
-    for (size_t i = 0; i < PN_COUNT_OF(edges); i++) object_put(vm, ref_raw(r[edges[i].from].ref), 0, r[edges[i].to].ref);
+    static const struct {
+        uint8_t from, to;
+    } edges[] = {{RING_A, RING_B},       {RING_B, RING_A},       {LITERAL, STRING},
+                 {TAINTED_A, TAINTED_B}, {TAINTED_B, TAINTED_C}, {TAINTED_C, TAINTED_A}};
+    for (size_t i = 0; i < PN_COUNT_OF(edges); i++)
+        object_put(vm, ref_raw(r[edges[i].from].ref), 0, r[edges[i].to].ref);
     object_put(vm, ref_raw(r[LITERAL].ref), 1, pn_symbol_z("aSymbol"));
     object_put(vm, ref_raw(r[TAINTED_C].ref), 1, r[MUTABLE].ref);
     for (size_t i = 0; i < MUTABLE; i++) make_read_only(ref_raw(r[i].ref));

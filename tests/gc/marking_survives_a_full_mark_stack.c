@@ -1,4 +1,5 @@
-// Marking finds everything although its stack may not grow beyond one chunk: on a long list, in a wide array, in a deep tree.
+// Marking finds everything although its stack may not grow beyond one chunk: on a long list, in a wide array, in a
+// deep tree.
 #include "tests/gc/objects.h"
 
 static void limit_mark_stack(WorkerVm *vm) { pn_gc_mark_stack(vm)->chunk_limit = 1; }

@@ -1,5 +1,5 @@
-// A program that makes, links, drops, becomes and freezes objects at random, and a graph in plain C that it must agree with
-// at any time: same shape, same contents, same identities.
+// A program that makes, links, drops, becomes and freezes objects at random, and a graph in plain C that it must
+// agree with at any time: same shape, same contents, same identities.
 #include "tests/gc/objects.h"
 
 enum { ROOTS = 24, STEPS = 6000, MAX_SLOTS = 40 };
@@ -169,7 +169,7 @@ static void step(Mutator *m) {
     else freeze(m);
 }
 
-// ---- Comparing --------------------------------------------------------------------------------------------------------
+// ---- Comparing --------------------------------------------------------------------------------------------------
 
 static void compare_object(Mutator *m, Ref r, Shadow *s, OopList *waiting) {
     Oop o = pn_deref(m->vm, r);
@@ -179,7 +179,8 @@ static void compare_object(Mutator *m, Ref r, Shadow *s, OopList *waiting) {
     }
     s->seen = m->comparison;
     s->name = ref_of(o);
-    test_check(!oop_is_immediate(o) && oop_slot_count(o) == s->count, "object %u has not %zu slots", s->number, s->count);
+    test_check(!oop_is_immediate(o) && oop_slot_count(o) == s->count, "object %u has not %zu slots", s->number,
+               s->count);
     test_check(ref_int(oop_slot(o, 0)) == (int64_t)s->number, "object %u calls itself %lld", s->number,
                (long long)ref_int(oop_slot(o, 0)));
     test_check(pn_gc_list_add(waiting, (Oop){(uint64_t)(uintptr_t)s}), "no memory");
@@ -189,10 +190,10 @@ static void compare_slots(Mutator *m, Shadow *s, OopList *waiting) {
     for (size_t i = 1; i < s->count; i++) {
         Ref r = oop_slot(pn_deref(m->vm, s->name), i);
         Shadow *value = current(s->slots[i].object);
-        if (value != NULL)
-            compare_object(m, r, value, waiting);
+        if (value != NULL) compare_object(m, r, value, waiting);
         else
-            test_check(ref_is_int(r) && ref_int(r) == s->slots[i].number, "slot %zu of object %u is wrong", i, s->number);
+            test_check(ref_is_int(r) && ref_int(r) == s->slots[i].number, "slot %zu of object %u is wrong", i,
+                       s->number);
     }
 }
 
@@ -208,7 +209,7 @@ static void compare(Mutator *m) {
     pn_gc_list_free(&waiting);
 }
 
-// ---- Runs ---------------------------------------------------------------------------------------------------------------
+// ---- Runs -------------------------------------------------------------------------------------------------------
 
 static void run(const char *options, size_t steps) {
     PnOptions saved = test_options(options);

@@ -38,7 +38,8 @@ static void overwritten_reference_is_forgotten(void **state) {
     pn_worker_free(vm);
 }
 
-// 1,000 old objects, every third one referring to something young: the set spans many chunks and keeps the right ones.
+// 1,000 old objects, every third one referring to something young: the set spans many chunks and keeps the right
+// ones.
 static void set_of_many_chunks_keeps_the_right_ones(void **state) {
     (void)state;
     WorkerVm *vm = test_boot();

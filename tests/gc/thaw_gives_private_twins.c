@@ -50,6 +50,26 @@ static void everything_is_private(void **state) {
     assert_int_equal(pn_class_shapes[PN_CLASS_ARRAY], 0);
 }
 
+// The class gets a new index; instances made before keep the old one, which now stands for a class of the old shape.
+static void reshaped_class_leaves_its_index(void **state) {
+    (void)state;
+    Layer *layer = frozen_world();
+    WorkerVm *vm = thawed_worker(layer);
+    Oop thing = test_global(vm, "TheThing"), class_object = test_global(vm, "Thing");
+    uint32_t before = oop_class_index(thing);
+    object_put(vm, class_object, PN_BEHAVIOR_FORMAT, ref_from_int(pn_class_format(PN_FMT_FIXED, 3)));
+    uint32_t after = pn_class_index(vm, class_object);
+    assert_int_not_equal(after, before);
+    assert_int_equal(pn_class_at(vm, after).bits, class_object.bits);
+    Oop obsolete = pn_class_of(vm, thing);
+    assert_int_not_equal(obsolete.bits, class_object.bits);
+    assert_int_equal(class_format_slots(ref_int(oop_slot(obsolete, PN_BEHAVIOR_FORMAT))), 2);
+    pn_collect_full(vm);
+    test_verify(vm);
+    pn_worker_free(vm);
+    pn_layer_release(layer);
+}
+
 #if PN_COW
 
 static void others_on_the_layer_are_not_disturbed(void **state) {
@@ -104,6 +124,7 @@ static void read_only_objects_stay_so(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(everything_is_private),
+        cmocka_unit_test(reshaped_class_leaves_its_index),
 #if PN_COW
         cmocka_unit_test(others_on_the_layer_are_not_disturbed),
         cmocka_unit_test(overlays_are_applied),

@@ -1,5 +1,5 @@
-// Weak slots become nil when what they name dies, in young and in full collections; ephemerons keep their value for their
-// key only.
+// Weak slots become nil when what they name dies, in young and in full collections; ephemerons keep their value for
+// their key only.
 #include "tests/gc/objects.h"
 
 static Oop weak_array(WorkerVm *vm, size_t slots) {

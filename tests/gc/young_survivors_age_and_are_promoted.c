@@ -173,7 +173,8 @@ static void stale_references_are_replaced(void **state) {
     pn_root_push(vm, &target, ref_of(object_array(vm, 1)));
     Oop forwarder = object_array(vm, 1);
     object_put_in(vm, &holder, 0, ref_of(forwarder));
-    oop_set_header(forwarder, pn_header(1, 0, PN_FMT_FORWARDED, PN_CLASS_FORWARDED) | PN_HDR_IMMUTABLE | PN_HDR_REMEMBERED);
+    oop_set_header(forwarder,
+                   pn_header(1, 0, PN_FMT_FORWARDED, PN_CLASS_FORWARDED) | PN_HDR_IMMUTABLE | PN_HDR_REMEMBERED);
     oop_init_slot(forwarder, 0, target.ref);
     pn_collect_young(vm);
     assert_true(ref_same(oop_slot(ref_raw(holder.ref), 0), target.ref));

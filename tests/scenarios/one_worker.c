@@ -106,6 +106,32 @@ static void a_reshaped_class_takes_a_new_index(void **state) {
     test_world_end(&w);
 }
 
+// A3 over a freeze: a worker that begins on the new layer sees old instances with the class of their own shape.
+static void an_obsolete_shape_is_known_to_workers_of_later_layers(void **state) {
+    (void)state;
+    if (!PN_COW || pn_options.poison) return;
+    TestWorld w = test_world(build);
+    Oop class_object = test_global(w.vm, "Config");
+    Ref format = ref_from_int(pn_class_format(PN_FMT_FIXED, 3));
+    assert_int_equal(pn_store(w.vm, class_object, PN_BEHAVIOR_FORMAT, format), PN_WRITABLE);
+    test_send(w.vm, global(w.vm, "Config"), "new");
+    Layer *first = test_freeze(w.vm), *second = test_freeze(w.vm);
+    for (int i = 0; i < 2; i++) {
+        WorkerVm *child = test_worker_on(i == 0 ? first : second);
+        Oop old = pn_deref(child, global(child, "Setting"));
+        Oop obsolete = pn_class_of(child, old);
+        assert_int_equal(class_format_slots(ref_int(ref_of(pn_slot(child, obsolete, PN_BEHAVIOR_FORMAT)))), 2);
+        Oop made = pn_deref(child, test_send(child, global(child, "Config"), "new"));
+        assert_int_equal(oop_slot_count(made), 3);
+        assert_int_equal(pn_class_of(child, made).bits, test_global(child, "Config").bits);
+        test_verify(child);
+        pn_worker_free(child);
+    }
+    pn_layer_release(second);
+    pn_layer_release(first);
+    test_world_end(&w);
+}
+
 // A4. A symbol is one object in the whole process, before and after freezes, in workers that share no layer.
 static void a_symbol_is_one_object_everywhere(void **state) {
     (void)state;
@@ -307,6 +333,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(methods_of_one_worker_are_not_those_of_another),
         cmocka_unit_test(a_reshaped_class_takes_a_new_index),
+        cmocka_unit_test(an_obsolete_shape_is_known_to_workers_of_later_layers),
         cmocka_unit_test(a_symbol_is_one_object_everywhere),
         cmocka_unit_test(references_reach_the_newest_copy_over_two_freezes),
         cmocka_unit_test(become_of_shared_objects_makes_no_chain),
