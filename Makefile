@@ -71,7 +71,7 @@ packages := $(if $(is_clang),$(notdir $(firstword $(CC))) lld-19 $(if $(SAN),lib
 .PHONY: need-build need-test need-stress need-bench need-lint
 need-build: ; @scripts/need.sh $(packages)
 need-test: ; @scripts/need.sh $(packages) libcmocka-dev
-need-stress: ; @scripts/need.sh valgrind
+need-stress: ; @scripts/need.sh valgrind libc6-dbg
 need-bench: ; @scripts/need.sh valgrind lua5.4
 need-lint: ; @scripts/need.sh clang-format-19 clang-tidy-19 libcmocka-dev libc6-dev
 

@@ -7,7 +7,7 @@
 #include "gc/gc_int.h"
 
 #define PN_INSUFFICIENT_MEMORY 9 // the primitive error code
-#define PN_STRESS_FULL_EVERY 64  // in stress mode every so manieth collection is a full one
+#define PN_STRESS_FULL_EVERY 64  // of the collections in stress mode one in so many is a full one
 
 static Oop fail(WorkerVm *vm) {
     vm->prim_error = PN_INSUFFICIENT_MEMORY;

@@ -63,12 +63,15 @@ static bool plan_segment(Evacuation *e, LiveSegment *s, const OldSegment *from) 
         s->before = pn_mem_alloc(live_groups(s) * sizeof *s->before);
         if (s->live == NULL || s->before == NULL) return false;
     }
+    bool has_live = false;
     for (uint64_t *p = from->start; p < from->top;) {
         Oop o = oop_from_start(p);
         p = oop_end(o);
         bool is_live = (oop_header(o) & PN_HDR_MARKED) != 0 && !is_constant(e, o.bits);
         if (is_live && !plan_object(e, s, o)) return false;
+        has_live |= is_live;
     }
+    if (!has_live) s->end = s->start; // nothing moves from here, and nothing refers here
     if (s->live != NULL) count_live(s);
     return true;
 }
@@ -263,7 +266,7 @@ static void make_class_table(Evacuation *e, Oop roots, uint8_t *to) {
     }
     for (size_t i = 0; i < e->vm->more->own_index_count; i++) {
         uint32_t index = e->vm->more->own_indices[i];
-        oop_init_slot(pages[index >> 10], index & (PN_PAGE_SLOTS - 1), pn_evacuated(e, pn_class_table[index]));
+        oop_init_slot(pages[index >> 10], index & (PN_PAGE_SLOTS - 1), pn_evacuated(e, pn_gc_class_entry(index)));
     }
 }
 

@@ -181,8 +181,9 @@ static void stay(Evacuation *e, Layer *layer) {
     WorkerVm *vm = e->vm;
     for (size_t i = 0; i < vm->more->own_index_count; i++) {
         uint32_t index = vm->more->own_indices[i];
-        pn_gc_add_class_entry(vm, index, pn_class_table[index]);
-        pn_class_table[index] = pn_evacuated(e, pn_class_table[index]);
+        Ref class_ref = pn_gc_class_entry(index);
+        pn_gc_add_class_entry(vm, index, class_ref);
+        pn_gc_set_class_entry(index, pn_evacuated(e, class_ref));
     }
     vm->more->own_index_count = 0;
     pn_gc_state(vm)->thawed_from = layer;

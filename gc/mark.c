@@ -109,7 +109,7 @@ bool pn_gc_is_alive(Marker *m, Ref *slot) {
 static void mark(Marker *m, Oop o);
 
 static void mark_class_of(Marker *m, uint32_t class_index) {
-    Ref class_ref = pn_class_table[class_index];
+    Ref class_ref = pn_gc_class_entry(class_index);
     if (pn_gc_is_nothing(class_ref) || pn_gc_is_outside(class_ref)) return;
     class_ref = settle(m, class_ref);
     if (is_markable(m, class_ref)) mark(m, ref_raw(class_ref));
@@ -203,7 +203,8 @@ static bool mark_range(void *context, Ref *from, Ref *to) {
 static void mark_fixed_classes(Marker *m) {
     for (size_t i = 0; i < m->vm->more->own_index_count; i++) {
         uint32_t index = m->vm->more->own_indices[i];
-        if (index < PN_CLASS_FIRST_FREE) pn_gc_mark_slot(m, &pn_class_table[index]);
+        Ref entry = pn_gc_class_entry(index);
+        if (index < PN_CLASS_FIRST_FREE) pn_gc_mark_slot(m, &entry);
     }
 }
 

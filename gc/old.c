@@ -95,8 +95,13 @@ static void drop_dead_classes(Marker *m) {
     size_t left = 0, count = more->own_index_count;
     for (size_t i = 0; i < count; i++) {
         uint32_t index = more->own_indices[i];
-        if (pn_gc_is_alive(m, &pn_class_table[index])) more->own_indices[left++] = index;
-        else pn_indices_give(&index, 1);
+        Ref entry = pn_gc_class_entry(index), before = entry;
+        if (!pn_gc_is_alive(m, &entry)) {
+            pn_indices_give(&index, 1);
+            continue;
+        }
+        more->own_indices[left++] = index;
+        if (!ref_same(entry, before)) pn_gc_set_class_entry(index, entry);
     }
     more->own_index_count = left;
     if (left == count || (more->own_world == NULL && more->codes == NULL)) return;

@@ -62,8 +62,10 @@ bool pn_gc_visit_codes(WorkerVm *vm, Code *stop, PnVisitRange visit, void *conte
 void pn_gc_visit_own_classes(WorkerVm *vm, PnVisitRange visit, void *context) {
     if (vm->more == NULL) return;
     for (size_t i = 0; i < vm->more->own_index_count; i++) {
-        Ref *slot = &pn_class_table[vm->more->own_indices[i]];
-        visit(context, slot, slot + 1);
+        uint32_t index = vm->more->own_indices[i];
+        Ref entry = pn_gc_class_entry(index), before = entry;
+        visit(context, &entry, &entry + 1);
+        if (!ref_same(entry, before)) pn_gc_set_class_entry(index, entry);
     }
 }
 

@@ -104,9 +104,9 @@ static void rename_heap(Thaw *t) {
 // ---- Classes (Note [Thawed classes]) ----------------------------------------------------------------------------
 
 static uint32_t metaclass_index(void) {
-    Ref array_class = pn_class_table[PN_CLASS_ARRAY];
+    Ref array_class = pn_gc_class_entry(PN_CLASS_ARRAY);
     if (pn_gc_is_nothing(array_class)) return 0;
-    Ref its_class = pn_class_table[oop_class_index(ref_raw(array_class))];
+    Ref its_class = pn_gc_class_entry(oop_class_index(ref_raw(array_class)));
     return pn_gc_is_nothing(its_class) ? 0 : oop_class_index(ref_raw(its_class));
 }
 
@@ -114,7 +114,7 @@ bool pn_gc_is_class(Oop o) {
     if (!oop_is_pointers(o) || oop_slot_count(o) < PN_BEHAVIOR_SLOTS) return false;
     uint32_t index = oop_class_index(o), of_metaclasses = metaclass_index();
     if (index == of_metaclasses) return true;
-    Ref class_ref = pn_class_table[index];
+    Ref class_ref = pn_gc_class_entry(index);
     return !pn_gc_is_nothing(class_ref) && oop_class_index(ref_raw(class_ref)) == of_metaclasses;
 }
 

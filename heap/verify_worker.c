@@ -297,7 +297,7 @@ static bool verify_oldest_link(Verify *v, const StackChunk *c) {
 }
 
 static bool pc_is_in(const Code *code, const uint8_t *pc) {
-    return pc >= code->bytecodes && pc <= code->bytecodes + code->bytecode_count;
+    return (pc >= code->bytecodes && pc <= code->bytecodes + code->bytecode_count) || pc == pn_parked_pc;
 }
 
 // The links of a chunk but its oldest one, newest first: distances, codes, where they go on.

@@ -70,6 +70,8 @@ static inline Ref *chunk_base(StackChunk *c) { return (Ref *)(void *)(c + 1); }
 
 // The byte that the pc of S4 and S5 points at.
 extern const uint8_t pn_trap_bytecode[8];
+// Where a frame goes on that must not: one that could not return (interp/context.c).
+#define pn_parked_pc (pn_trap_bytecode + 2)
 
 // ---- Young space ----------------------------------------------------------------------------------
 // Y1. One contiguous block [young_start, young_start + young_bytes): survivors below age_mark, eden above, next free word

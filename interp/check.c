@@ -19,7 +19,7 @@ typedef struct Check {
     size_t count;
     uint32_t literals, temps;
     int deepest;
-    int16_t *depths;    // for each byte: depth before the instruction that starts there, or UNSEEN, or INSIDE one
+    int16_t *depths;   // for each byte: depth before the instruction that starts there, or UNSEEN, or INSIDE one
     uint32_t *waiting; // instructions reached and not yet followed; each is entered once
     size_t waiting_count;
     PnError *error;

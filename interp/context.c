@@ -191,6 +191,14 @@ PnAccess pn_context_store(WorkerVm *vm, Oop context, size_t index, Ref value) {
     return pn_store(vm, context, index, value);
 }
 
+uint32_t pn_context_primitive(WorkerVm *vm, Oop context) {
+    Oop method = pn_slot(vm, context, PN_CONTEXT_METHOD);
+    bool is_method = !oop_is_immediate(method) && oop_is_code(method);
+    if (!is_method || !ref_same(oop_slot(context, PN_CONTEXT_CLOSURE), vm->nil)) return 0;
+    const Code *code = pn_code_for(vm, method);
+    return code == NULL ? 0 : code->primitive_number;
+}
+
 // ---- Frames to contexts and back --------------------------------------------------------------------------------------------
 
 // Fill a married context with its frame's state: it becomes single. All contexts of the chain exist, so nothing is allocated.

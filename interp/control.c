@@ -150,13 +150,6 @@ static const PnCell *value_with_arguments(WorkerVm *vm, uint32_t arg_count) { //
 
 // ---- Contexts -----------------------------------------------------------------------------------------------------------------
 
-static uint32_t context_primitive(WorkerVm *vm, Oop context) {
-    Oop method = pn_slot(vm, context, PN_CONTEXT_METHOD);
-    if (!is_code(method) || !ref_same(oop_slot(context, PN_CONTEXT_CLOSURE), vm->nil)) return 0;
-    const Code *code = pn_code_for(vm, method);
-    return code == NULL ? 0 : code->primitive_number;
-}
-
 // The nearest context from start (itself if inclusive) up the senders whose method has this primitive, not reaching end; nil if none.
 static Ref find_marked(WorkerVm *vm, Oop start, bool inclusive, Oop end, uint32_t primitive) {
     Root at;
@@ -167,7 +160,7 @@ static Ref find_marked(WorkerVm *vm, Oop start, bool inclusive, Oop end, uint32_
     for (;;) {
         Oop context = pn_deref(vm, at.ref);
         if (!is_context(context) || ref_same(ref_of(context), limit.ref)) break;
-        if (context_primitive(vm, context) == primitive) {
+        if (pn_context_primitive(vm, context) == primitive) {
             found = ref_of(context);
             break;
         }

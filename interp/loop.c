@@ -67,10 +67,16 @@ static inline bool filter_bit(const uint64_t *bits, uint64_t bit) {
     return (bits[bit >> 6] >> (bit & 63) & 1) != 0;
 #endif
 }
-// A binding or temp vector in hand: its header's bit says whether there is anything to follow.
-static inline Oop follow(WorkerVm *vm, Ref r) {
-    return PN_UNLIKELY(ref_needs_follow_check(r)) ? pn_deref(vm, r) : ref_raw(r);
-}
+// Take reference, known to name an object, in hand: its header's bit says whether there is anything to follow.
+#define FOLLOW(oop, reference)                                                                     \
+    do {                                                                                           \
+        Ref followed_ = (reference);                                                               \
+        (oop) = ref_raw(followed_);                                                                \
+        if (PN_UNLIKELY(ref_needs_follow_check(followed_))) {                                      \
+            SAVE();                                                                                \
+            (oop) = pn_deref(vm, followed_);                                                       \
+        }                                                                                          \
+    } while (0)
 static inline bool frame_has_room(const Code *code, const Ref *callee, const Link *cp) {
     return (const char *)callee + code->frame_bytes <= (const char *)(cp - 1);
 }

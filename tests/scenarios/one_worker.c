@@ -135,6 +135,7 @@ static void an_obsolete_shape_is_known_to_workers_of_later_layers(void **state) 
 // A4. A symbol is one object in the whole process, before and after freezes, in workers that share no layer.
 static void a_symbol_is_one_object_everywhere(void **state) {
     (void)state;
+    if (!PN_COW) return; // what a worker has thawed cannot be frozen
     TestWorld w = test_world(build);
     WorkerVm *other = PN_COW && !pn_options.poison ? test_worker_on(w.layer) : NULL;
     Ref symbol = pn_symbol_z("zorkOfScenarioA4");
@@ -155,6 +156,7 @@ static void a_symbol_is_one_object_everywhere(void **state) {
 // A8. x: 1, freeze, x: 2, freeze: an object of the first layer still names the original and must mean the newest copy.
 static void references_reach_the_newest_copy_over_two_freezes(void **state) {
     (void)state;
+    if (!PN_COW) return; // what a worker has thawed cannot be frozen
     TestWorld w = test_world(build);
     Layer *layers[3] = {NULL};
     for (int i = 1; i <= 3; i++) {
@@ -184,7 +186,7 @@ static void become_of_shared_objects_makes_no_chain(void **state) {
     assert_int_equal(test_send_int(w.vm, oop_slot(test_global(w.vm, "Holder"), 0), "x"), 1);
     if (PN_COW) assert_int_equal(pn_deref(w.vm, stale).bits, test_global(w.vm, "Other").bits);
     test_verify(w.vm);
-    Layer *layer = test_freeze(w.vm);
+    Layer *layer = PN_COW ? test_freeze(w.vm) : NULL;
     assert_int_equal(test_send_int(w.vm, oop_slot(test_global(w.vm, "Holder"), 0), "x"), 1);
     test_verify(w.vm);
     if (layer != NULL) pn_layer_release(layer);

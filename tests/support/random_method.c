@@ -30,7 +30,7 @@ enum {
     MAX_SCOPE_TEMPS = 24,
     VECTOR_ELEMENTS = 3,
 };
-_Static_assert(TYPES == RANDOM_KINDS, "each type has globals");
+_Static_assert((int)TYPES == (int)RANDOM_KINDS, "each type has globals");
 static const Type vector_types[VECTOR_ELEMENTS] = {INT, OBJECT, INTS};
 
 typedef struct ClassInfo {
