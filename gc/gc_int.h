@@ -86,8 +86,8 @@ static inline Ref pn_gc_step(WorkerVm *vm, Ref r) {
 }
 static inline bool pn_gc_is_nothing(Ref r) { return ref_is_immediate(r) || ref_is_none(r); }
 
-// The class table is read by all threads, whoever owns an entry. Relaxed: an entry that is written belongs to this worker, who
-// is the only one to rely on it.
+// The class table is read by all threads, whoever owns an entry. Relaxed: an entry that is written belongs to this
+// worker, the only one to rely on it.
 static inline Ref pn_gc_class_entry(uint32_t index) {
     return (Ref){__atomic_load_n(&pn_class_table[index].bits, __ATOMIC_RELAXED)};
 }
