@@ -2,7 +2,7 @@
 //
 //   offset  bytes  what
 //        0    256  WorkerVm, the hot part (four cache lines)
-//      256    512  first stack chunk (its header of 64 bytes included)
+//      256    512  first stack chunk (its header of 56 bytes included)
 //      768    512  first young block
 //     1280         end; PN_WORKER_BYTES is at most 1,536
 // Everything else (old space, overlay, remembered set, mark stack, private code, histograms) is behind pointers that are
