@@ -14,7 +14,7 @@ Asm *pn_asm(WorkerVm *vm, uint32_t arguments, uint32_t temps);
 // A block inside parent; after pn_asm_end its literal index in the parent is the answer of pn_asm_block_end.
 Asm *pn_asm_block(Asm *parent, uint32_t arguments, uint32_t copied, uint32_t temps);
 uint32_t pn_asm_block_end(Asm *block);
-void pn_asm_primitive(Asm *a, uint32_t number);           // first instruction
+void pn_asm_primitive(Asm *a, uint32_t number); // first instruction
 void pn_asm_primitive_error(Asm *a, uint32_t number, uint32_t temp);
 // Finish: the CompiledMethod, installed in class under selector. The assembler is freed.
 Oop pn_asm_install(Asm *a, Oop class_object, const char *selector);
@@ -53,11 +53,13 @@ void pn_asm_return_self(Asm *a);
 void pn_asm_return_nil(Asm *a);
 void pn_asm_return_true(Asm *a);
 void pn_asm_return_false(Asm *a);
-void pn_asm_block_return(Asm *a);     // top, to the caller of the block
+void pn_asm_block_return(Asm *a); // top, to the caller of the block
 void pn_asm_block_return_nil(Asm *a);
 
 // Labels and jumps. A label is bound once; jumps to it may come before. pn_asm_jump_back needs a bound label.
-typedef struct AsmLabel { uint32_t id; } AsmLabel;
+typedef struct AsmLabel {
+    uint32_t id;
+} AsmLabel;
 AsmLabel pn_asm_label(Asm *a);
 void pn_asm_bind(Asm *a, AsmLabel l);
 void pn_asm_jump(Asm *a, AsmLabel l);      // forward or backward

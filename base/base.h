@@ -42,13 +42,13 @@
 
 typedef enum PnStatus {
     PN_OK = 0,
-    PN_NO_MEMORY,     // the system gives no more memory or address space
-    PN_LIMIT,         // a limit of this worker or of the process is reached
-    PN_IO,            // a file cannot be opened, read, written or mapped
-    PN_BAD_IMAGE,     // a file is not an image, or is damaged
-    PN_WRONG_BASE,    // a layer file was made above another base
-    PN_INDEX_CLASH,   // two layer files claim the same class indices
-    PN_REFUSED,       // asked for at a moment when it cannot be done
+    PN_NO_MEMORY,   // the system gives no more memory or address space
+    PN_LIMIT,       // a limit of this worker or of the process is reached
+    PN_IO,          // a file cannot be opened, read, written or mapped
+    PN_BAD_IMAGE,   // a file is not an image, or is damaged
+    PN_WRONG_BASE,  // a layer file was made above another base
+    PN_INDEX_CLASH, // two layer files claim the same class indices
+    PN_REFUSED,     // asked for at a moment when it cannot be done
 } PnStatus;
 
 // A status with its text: what happened, where, and what to try. `text` is empty when status is PN_OK.
@@ -59,8 +59,7 @@ typedef struct PnError {
 } PnError;
 
 // Fill error (may be NULL) and answer status, so that a caller can write `return pn_error(...)`.
-PnStatus pn_error(PnError *error, PnStatus status, uint64_t offset, const char *format, ...)
-    PN_PRINTF(4, 5);
+PnStatus pn_error(PnError *error, PnStatus status, uint64_t offset, const char *format, ...) PN_PRINTF(4, 5);
 
 // ---- Assertions: our own fault ------------------------------------------------------------------
 
@@ -68,17 +67,15 @@ PnStatus pn_error(PnError *error, PnStatus status, uint64_t offset, const char *
 _Noreturn void pn_die(const char *file, int line, const char *format, ...) PN_PRINTF(3, 4);
 
 // Always on, also in release builds: where going on would corrupt an image.
-#define PN_CHECK(condition, ...)                                                                   \
-    do {                                                                                           \
-        if (PN_UNLIKELY(!(condition))) pn_die(__FILE__, __LINE__, __VA_ARGS__);                    \
+#define PN_CHECK(condition, ...)                                                                                       \
+    do {                                                                                                               \
+        if (PN_UNLIKELY(!(condition))) pn_die(__FILE__, __LINE__, __VA_ARGS__);                                        \
     } while (0)
 #if PN_DEBUG
 #define PN_ASSERT(condition, ...) PN_CHECK(condition, __VA_ARGS__)
 #else
-#define PN_ASSERT(condition, ...)                                                                  \
-    do {                                                                                           \
-        (void)sizeof(!(condition));                                                                \
-    } while (0)
+#define PN_ASSERT(condition, ...)                                                                                      \
+    do { (void)sizeof(!(condition)); } while (0)
 #endif
 
 // ---- Memory outside the object heap: one allocator interface ------------------------------------
@@ -113,9 +110,7 @@ bool pn_options_parse(const char *text, PnOptions *options, PnError *error);
 
 // ---- Arithmetic ---------------------------------------------------------------------------------
 
-static inline size_t pn_round_up(size_t n, size_t power_of_two) {
-    return (n + power_of_two - 1) & ~(power_of_two - 1);
-}
+static inline size_t pn_round_up(size_t n, size_t power_of_two) { return (n + power_of_two - 1) & ~(power_of_two - 1); }
 static inline size_t pn_min(size_t a, size_t b) { return a < b ? a : b; }
 static inline size_t pn_max(size_t a, size_t b) { return a > b ? a : b; }
 

@@ -14,10 +14,10 @@
 #include "heap/heap_int.h"
 
 #define PN_LEAST_BLOCK_SHIFT 9
-#define PN_BLOCK_SIZES 20                         // 512 bytes to 256 MiB
-#define PN_RESIDENT_BLOCKS 16                     // of each large size stay in memory when free; the pages of others go back
+#define PN_BLOCK_SIZES 20     // 512 bytes to 256 MiB
+#define PN_RESIDENT_BLOCKS 16 // of each large size stay in memory when free; the pages of others go back
 #define PN_LARGE_BLOCK_BYTES ((size_t)64 << 10)
-#define PN_MOST_RANGE_BYTES (256 * PN_GIB)        // asked for, and halved until the system agrees
+#define PN_MOST_RANGE_BYTES (256 * PN_GIB) // asked for, and halved until the system agrees
 #define PN_LEAST_RANGE_BYTES (PN_GIB / 4)
 
 #if PN_SANITIZED

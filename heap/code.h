@@ -34,7 +34,7 @@ typedef enum PnEntry {
     PN_ENTRY_COUNT
 } PnEntry;
 
-typedef void (*PnEntryFn)(void);                      // its true type is the interpreter's own
+typedef void (*PnEntryFn)(void);                       // its true type is the interpreter's own
 typedef Ref (*PnPrimFn)(WorkerVm *vm, Ref *arguments); // arguments[0] is the receiver; see interp/interp.h
 
 typedef struct PnCell {
@@ -55,7 +55,7 @@ struct Code {
     uint16_t frame_bytes;      //  60 temps and the deepest operand stack
     uint16_t slot_limit;       //  62 1 + highest named slot of the receiver that the code touches (H9)
     Ref method;                //  64 the code object
-    const uint8_t *bytecodes;  //  72 byte 0 of the body (where the header word lies) would be at bytecodes - 8 * (literals + 1)
+    const uint8_t *bytecodes;  //  72 behind the literals in the body; of a private method: their copy
     uint32_t bytecode_count;   //  80
     uint8_t is_private;        //  84
     uint8_t is_block;          //  85
@@ -70,14 +70,12 @@ struct Code {
 _Static_assert(sizeof(Code) == 128, "Code records are 128 bytes, see Note [Site words]");
 _Static_assert(offsetof(Code, shared) == 32, "Note [Shared receivers]");
 
-static inline Code *code_of_cell(const PnCell *cell) {
-    return (Code *)((uintptr_t)cell & ~(uintptr_t)127);
-}
+static inline Code *code_of_cell(const PnCell *cell) { return (Code *)((uintptr_t)cell & ~(uintptr_t)127); }
 
 // A world: what methods classes have. A layer is one; a worker that changes behaviour gets one of its own.
 typedef struct World {
     uint64_t id;         // never used again within the life of a thread's lookup cache
-    uintptr_t site_base; // address of a site word is site_base + 8 * pc; of the empty companion until sites are worth it
+    uintptr_t site_base; // a site word is at site_base + 8 * pc; the empty companion until sites are worth it
     void *companion;     // the mapping behind site_base, or NULL
     Layer *layer;        // whose it is, or NULL for a worker's own
     uint32_t misses;     // sends that missed since the last change; a private world gets its companion after some
@@ -86,7 +84,7 @@ typedef struct World {
 // The companion that every world starts with: reads as all zero, must not be written.
 extern uintptr_t pn_empty_site_base;
 
-World *pn_world_new(Layer *layer);      // NULL when out of memory. A layer's world has its companion at once
+World *pn_world_new(Layer *layer); // NULL when out of memory. A layer's world has its companion at once
 void pn_world_free(World *world);
 void pn_world_attach_companion(World *world); // no effect if addresses run out
 // The worker's methods change (a superclass or method-dictionary slot, a dictionary, its array, a cache flush):

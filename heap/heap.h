@@ -35,8 +35,8 @@ typedef struct Segment {
 
 // Immutable after pn_layer_publish, but for the count. Objects lie in one segment, compiled code in another.
 struct Layer {
-    Layer *parent;   // NULL for a base image
-    uint32_t depth;  // 0 for a base image
+    Layer *parent;            // NULL for a base image
+    uint32_t depth;           // 0 for a base image
     _Atomic(uint32_t) xcount; // workers, child layers, parcels that need it; any thread
     Segment objects;
     Segment code;
@@ -45,20 +45,20 @@ struct Layer {
     World *world;
     Ref nil;
     Ref special_objects;
-    Ref *symbols;    // frozen hash table of the symbols that lie in this layer, or NULL; see heap/symbol.c
+    Ref *symbols;           // frozen hash table of the symbols that lie in this layer, or NULL; see heap/symbol.c
     size_t symbol_capacity; // power of two
-    uint32_t *indices; // class indices first used by classes of this layer
+    uint32_t *indices;      // class indices first used by classes of this layer
     size_t index_count;
-    PnIndexShape *obsolete; // complete, as the overlay: index -> class of the shape that its old instances have (H7), or NULL
+    PnIndexShape *obsolete; // complete: index -> class of the shape that old instances have (H7); or NULL
     size_t obsolete_count;
-    uint64_t sum;    // pn_hash_bytes over both segments when it was made (H1)
+    uint64_t sum; // pn_hash_bytes over both segments when it was made (H1)
     uint64_t parent_sum;
-    int fd;          // memfd or file behind it; -1 when private
+    int fd;                  // memfd or file behind it; -1 when private
     uint64_t file_offset[2]; // where objects and code lie in fd
     bool is_private_mapping; // poison mode: writable, not shared
-    void *metadata;  // mapping that holds overlay, filter, symbols, indices of a file layer, or NULL: allocated
+    void *metadata;          // mapping that holds overlay, filter, symbols, indices of a file layer, or NULL: allocated
     size_t metadata_bytes;
-    Layer *next_joined; // heap/symbol.c: list of the layers whose symbols have joined
+    Layer *next_joined;           // heap/symbol.c: list of the layers whose symbols have joined
     void (*forget)(void *record); // image/map.c: called with record when nothing is left of the layer, or NULL
     void *record;
 };
@@ -114,8 +114,8 @@ Oop pn_symbol_region_next(Oop o);
 // One flat array for the process, index -> class as its maker knows it. The slot of an index is written only by the owner of the
 // index: the worker whose class it is, then (once, in freeze) the layer. Others see it only through objects that reached them.
 
-extern Ref *pn_class_table;         // PN_MAX_CLASS_INDEX + 1 slots
-extern uint32_t *pn_class_shapes;   // index -> format word + 1 of its instances, 0: index not in use (H7)
+extern Ref *pn_class_table;       // PN_MAX_CLASS_INDEX + 1 slots
+extern uint32_t *pn_class_shapes; // index -> format word + 1 of its instances, 0: index not in use (H7)
 
 // The class of o in this worker. o must be in hand.
 Oop pn_class_of(WorkerVm *vm, Oop o);
@@ -278,16 +278,16 @@ struct OldSegment {
 #define PN_FREE_LISTS 64 // chunks of i * 8 bytes for i < 63; the last list holds all larger ones
 struct OldSpace {
     OldSegment *segments;
-    OldSegment *current;             // where allocation bumps
-    uint64_t *free[PN_FREE_LISTS];   // chunk: header (class index 0), slot 0 = next
-    size_t bytes_held;               // all segments
-    size_t bytes_used;               // objects, as allocated; corrected by each sweep
-    size_t collect_at;               // bytes_used that asks for a full collection
-    uint64_t birth_bits;             // header bits of every new object: gc/ sets PN_HDR_MARKED while it marks
+    OldSegment *current;           // where allocation bumps
+    uint64_t *free[PN_FREE_LISTS]; // chunk: header (class index 0), slot 0 = next
+    size_t bytes_held;             // all segments
+    size_t bytes_used;             // objects, as allocated; corrected by each sweep
+    size_t collect_at;             // bytes_used that asks for a full collection
+    uint64_t birth_bits;           // header bits of every new object: gc/ sets PN_HDR_MARKED while it marks
 };
-OldSpace *pn_old_space(WorkerVm *vm); // made if need be; NULL: no memory
+OldSpace *pn_old_space(WorkerVm *vm);                          // made if need be; NULL: no memory
 OldSegment *pn_old_segment_of(WorkerVm *vm, uint64_t address); // slow; verifier
-void pn_old_segment_free(WorkerVm *vm, OldSegment **link);      // unlinks and frees *link
+void pn_old_segment_free(WorkerVm *vm, OldSegment **link);     // unlinks and frees *link
 void pn_old_space_free(WorkerVm *vm);
 // Write a free chunk over [start, end); walkable. Not put on a list.
 void pn_write_free_chunk(uint64_t *start, uint64_t *end);
@@ -325,7 +325,7 @@ typedef struct FrameWalk {
     StackChunk *chunk;
     Link *link; // NULL at the end
     Ref *fp;
-    Ref *sp;    // end of this frame's operands
+    Ref *sp; // end of this frame's operands
 } FrameWalk;
 FrameWalk pn_frames(WorkerVm *vm); // registers must be saved
 void pn_frame_next(FrameWalk *w);

@@ -20,8 +20,12 @@
 
 #include "base/base.h"
 
-typedef struct Ref { uint64_t bits; } Ref;
-typedef struct Oop { uint64_t bits; } Oop;
+typedef struct Ref {
+    uint64_t bits;
+} Ref;
+typedef struct Oop {
+    uint64_t bits;
+} Oop;
 
 #define PN_NO_REF ((Ref){0}) // no value at all; never a valid reference
 #define PN_NO_OOP ((Oop){0})
@@ -94,7 +98,7 @@ static inline bool ref_from_float(double d, Ref *result) {
 #define PN_HDR_HASH_MASK (UINT64_C(0x3FFFFF) << PN_HDR_HASH_SHIFT)
 #define PN_HDR_MARKED (UINT64_C(1) << 55)
 #define PN_HDR_SLOTS_SHIFT 56
-#define PN_HDR_USER_READ_ONLY PN_HDR_GREY              // in a layer
+#define PN_HDR_USER_READ_ONLY PN_HDR_GREY           // in a layer
 #define PN_HDR_DEEPLY_READ_ONLY (UINT64_C(1) << 29) // in a layer
 #define PN_OVERFLOW_SLOTS 255
 #define PN_OVERFLOW_COUNT_MASK ((UINT64_C(1) << 56) - 1)
@@ -157,8 +161,8 @@ enum PnClassIndex {
 
 static inline uint64_t pn_header(size_t slots, uint32_t hash, uint32_t format, uint32_t class_index) {
     uint64_t count = slots < PN_OVERFLOW_SLOTS ? slots : PN_OVERFLOW_SLOTS;
-    return count << PN_HDR_SLOTS_SHIFT | (uint64_t)hash << PN_HDR_HASH_SHIFT |
-           (uint64_t)format << PN_HDR_FORMAT_SHIFT | class_index;
+    return count << PN_HDR_SLOTS_SHIFT | (uint64_t)hash << PN_HDR_HASH_SHIFT | (uint64_t)format << PN_HDR_FORMAT_SHIFT |
+           class_index;
 }
 static inline uint32_t hdr_class_index(uint64_t h) { return (uint32_t)(h & PN_HDR_CLASS_MASK); }
 static inline uint32_t hdr_format(uint64_t h) { return (uint32_t)(h >> PN_HDR_FORMAT_SHIFT) & 31; }
@@ -216,14 +220,28 @@ size_t pn_value_slots(Oop o);
 
 // ---- Layouts of kernel objects the machine relies on (slot numbers) ------------------------------
 
-enum { PN_BEHAVIOR_SUPERCLASS, PN_BEHAVIOR_METHOD_DICT, PN_BEHAVIOR_FORMAT, PN_BEHAVIOR_SLOTS,
-       PN_CLASS_SUBCLASSES = 5, PN_CLASS_NAME = 6, PN_METACLASS_THIS_CLASS = 5 };
+enum {
+    PN_BEHAVIOR_SUPERCLASS,
+    PN_BEHAVIOR_METHOD_DICT,
+    PN_BEHAVIOR_FORMAT,
+    PN_BEHAVIOR_SLOTS,
+    PN_CLASS_SUBCLASSES = 5,
+    PN_CLASS_NAME = 6,
+    PN_METACLASS_THIS_CLASS = 5
+};
 enum { PN_METHOD_DICT_TALLY, PN_METHOD_DICT_METHODS, PN_METHOD_DICT_FIRST_KEY };
 enum { PN_BINDING_KEY, PN_BINDING_VALUE };
 enum { PN_MESSAGE_SELECTOR, PN_MESSAGE_ARGUMENTS, PN_MESSAGE_LOOKUP_CLASS };
 enum { PN_CLOSURE_OUTER, PN_CLOSURE_BLOCK, PN_CLOSURE_NUM_ARGS, PN_CLOSURE_RECEIVER, PN_CLOSURE_FIRST_COPIED };
-enum { PN_CONTEXT_SENDER, PN_CONTEXT_PC, PN_CONTEXT_STACKP, PN_CONTEXT_METHOD, PN_CONTEXT_CLOSURE,
-       PN_CONTEXT_RECEIVER, PN_CONTEXT_FIRST_TEMP };
+enum {
+    PN_CONTEXT_SENDER,
+    PN_CONTEXT_PC,
+    PN_CONTEXT_STACKP,
+    PN_CONTEXT_METHOD,
+    PN_CONTEXT_CLOSURE,
+    PN_CONTEXT_RECEIVER,
+    PN_CONTEXT_FIRST_TEMP
+};
 
 // A class's format word: bits 0-15 named slots, 16-20 instance format.
 static inline uint32_t class_format_slots(int64_t f) { return (uint32_t)f & 0xFFFF; }
@@ -241,11 +259,21 @@ static inline bool code_header_is_sista(int64_t h) { return h < 0; }
 
 // Index into the special objects array.
 enum PnSpecial {
-    PN_SPECIAL_NIL, PN_SPECIAL_FALSE, PN_SPECIAL_TRUE, PN_SPECIAL_PROCESSOR,
-    PN_SPECIAL_DOES_NOT_UNDERSTAND = 20, PN_SPECIAL_CANNOT_RETURN = 21, PN_SPECIAL_SELECTORS = 23,
-    PN_SPECIAL_MUST_BE_BOOLEAN = 25, PN_SPECIAL_CANNOT_INTERPRET = 34, PN_SPECIAL_ABOUT_TO_RETURN = 48,
-    PN_SPECIAL_RUN_WITH_IN = 49, PN_SPECIAL_ATTEMPT_TO_ASSIGN = 50, PN_SPECIAL_ERROR_TABLE = 51,
-    PN_SPECIAL_UNUSED_BYTECODE = 57, PN_SPECIAL_COUNT = 60,
+    PN_SPECIAL_NIL,
+    PN_SPECIAL_FALSE,
+    PN_SPECIAL_TRUE,
+    PN_SPECIAL_PROCESSOR,
+    PN_SPECIAL_DOES_NOT_UNDERSTAND = 20,
+    PN_SPECIAL_CANNOT_RETURN = 21,
+    PN_SPECIAL_SELECTORS = 23,
+    PN_SPECIAL_MUST_BE_BOOLEAN = 25,
+    PN_SPECIAL_CANNOT_INTERPRET = 34,
+    PN_SPECIAL_ABOUT_TO_RETURN = 48,
+    PN_SPECIAL_RUN_WITH_IN = 49,
+    PN_SPECIAL_ATTEMPT_TO_ASSIGN = 50,
+    PN_SPECIAL_ERROR_TABLE = 51,
+    PN_SPECIAL_UNUSED_BYTECODE = 57,
+    PN_SPECIAL_COUNT = 60,
 };
 
 #endif

@@ -53,9 +53,9 @@ _Static_assert(sizeof(Link) == 32, "see interp/");
 
 typedef struct StackChunk StackChunk;
 struct StackChunk {
-    StackChunk *prev;  // older one, or NULL
-    Link *end;         // one past the oldest link
-    Ref *saved_sp;     // while a newer chunk is in use: registers as they were, receiver and arguments of the callee popped
+    StackChunk *prev; // older one, or NULL
+    Link *end;        // one past the oldest link
+    Ref *saved_sp; // while a newer chunk is in use: registers as they were, receiver and arguments of the callee popped
     Ref *saved_fp;
     Link *saved_cp;
     uint64_t position; // number of links in all older chunks: position + (end - link) numbers a frame for its context
@@ -98,22 +98,22 @@ typedef struct WorkerMore WorkerMore;
 typedef struct PnThread PnThread;
 
 typedef enum PnWorkerState { // who moves it: interp/loop.c
-    PN_WORKER_READY,    // can run: new, or left at a safepoint
-    PN_WORKER_RUNNING,  // a thread is in the loop with it
-    PN_WORKER_FINISHED, // its base frame has returned; the result is vm->result
-    PN_WORKER_FAILED,   // an error nobody handles; vm->more->failure says what
+    PN_WORKER_READY,         // can run: new, or left at a safepoint
+    PN_WORKER_RUNNING,       // a thread is in the loop with it
+    PN_WORKER_FINISHED,      // its base frame has returned; the result is vm->result
+    PN_WORKER_FAILED,        // an error nobody handles; vm->more->failure says what
 } PnWorkerState;
 
 struct WorkerVm {
     // Owner only, line 0: the interpreter's registers while it is away, allocation.
     const uint8_t *pc;
-    Ref *sp;         // first free operand word
+    Ref *sp; // first free operand word
     Ref *fp;
-    Link *cp;        // newest link
-    uint64_t *next;  // first free word of eden
-    uint64_t *limit; // end of eden
-    Ref nil;         // false is 16 bytes on, true 32
-    uint32_t budget; // real sends and backward jumps until the next safepoint is taken
+    Link *cp;                // newest link
+    uint64_t *next;          // first free word of eden
+    uint64_t *limit;         // end of eden
+    Ref nil;                 // false is 16 bytes on, true 32
+    uint32_t budget;         // real sends and backward jumps until the next safepoint is taken
     _Atomic(uint32_t) xstop; // any thread: asks for the next safepoint to be taken, see pn_request_stop
     // Owner only, line 1: stores, sends.
     uint32_t store_mask, store_want; // Y2; marking switches its barrier on here
@@ -124,23 +124,26 @@ struct WorkerVm {
     uint64_t world_key;  // world id << 24: or-ed with a class key it is the key of the thread's lookup cache
     Filter filter;       // of the top layer, or the worker's own
     // Owner only, line 2: copy on write, stack.
-    Layer *layer;        // top of its stack of layers; NULL while a base is being built
+    Layer *layer; // top of its stack of layers; NULL while a base is being built
     World *world;
-    Overlay *overlay;    // its own; NULL until the first copy
-    StackChunk *chunk;   // the newest
-    struct { Link *link; const uint8_t *pc; } trap; // where the return trap is planted; link NULL: nowhere
-    OldSpace *old;       // NULL until something is promoted, copied or allocated there
+    Overlay *overlay;  // its own; NULL until the first copy
+    StackChunk *chunk; // the newest
+    struct {
+        Link *link;
+        const uint8_t *pc;
+    } trap;        // where the return trap is planted; link NULL: nowhere
+    OldSpace *old; // NULL until something is promoted, copied or allocated there
     RememberedSet *remembered;
     // Owner only, line 3.
     PnThread *thread;    // while running: lookup cache of the thread
     WorkerMore *more;    // everything rare; NULL until needed, see pn_more
     Ref special_objects; // array; the layer's until it is written
     Ref result;
-    uint32_t state;      // PnWorkerState
-    uint32_t prim_error; // code of the last primitive that failed
+    uint32_t state;       // PnWorkerState
+    uint32_t prim_error;  // code of the last primitive that failed
     uint32_t budget_full; // what budget is reset to
     uint32_t id;
-    void *run_link;      // scheduler: next in a run queue
+    void *run_link;        // scheduler: next in a run queue
     uint32_t stress_count; // allocations until the next collection in stress mode
     uint32_t gc_count;
 };
@@ -158,31 +161,34 @@ struct Root {
     Root *prev;
 };
 
-typedef struct PnIndexShape { uint32_t index; Ref class_ref; } PnIndexShape;
+typedef struct PnIndexShape {
+    uint32_t index;
+    Ref class_ref;
+} PnIndexShape;
 
 // The rare part of a worker.
 struct WorkerMore {
     Root *roots;
-    Code *codes;              // private Code records
+    Code *codes;                  // private Code records
     struct CodeTable *code_table; // code object's identity hash -> Code; heap/code.c
     struct CodeExtent *extents;   // memory of private bytecodes; heap/code.c
-    uint32_t *own_indices;    // class indices this worker has taken (its private classes)
+    uint32_t *own_indices;        // class indices this worker has taken (its private classes)
     size_t own_index_count, own_index_capacity;
-    PnIndexShape *obsolete;   // indices whose shape this worker has left: index -> obsolete class of that shape (H7)
+    PnIndexShape *obsolete; // indices whose shape this worker has left: index -> obsolete class of that shape (H7)
     size_t obsolete_count;
     struct MarkStack *mark_stack;
     struct PauseStats *pauses;
-    StackChunk *spare_chunk;  // emptied stack chunk, kept against thrashing at its boundary
+    StackChunk *spare_chunk;    // emptied stack chunk, kept against thrashing at its boundary
     struct LargeMapping *large; // page-mapped copies of large shared objects
     PnError failure;
-    World *own_world;         // once behaviour has changed
-    uint64_t copies;          // shared objects copied so far
+    World *own_world; // once behaviour has changed
+    uint64_t copies;  // shared objects copied so far
     uint64_t copied_bytes;
-    uint64_t memory_limit;    // bytes, 0: none
-    bool limit_noticed;       // asked for more than the limit; raised at the next safepoint
-    bool behavior_changed;    // since the last freeze
+    uint64_t memory_limit; // bytes, 0: none
+    bool limit_noticed;    // asked for more than the limit; raised at the next safepoint
+    bool behavior_changed; // since the last freeze
     uint32_t hash_seed;
-    void *gc_state;           // gc/: state machine of the old collector
+    void *gc_state; // gc/: state machine of the old collector
 };
 
 static inline Ref vm_nil(const WorkerVm *vm) { return vm->nil; }
@@ -193,9 +199,7 @@ static inline Ref vm_bool(const WorkerVm *vm, bool b) { return (Ref){vm->nil.bit
 static inline bool vm_is_young(const WorkerVm *vm, uint64_t address) {
     return address - (uint64_t)(uintptr_t)vm->young_start < vm->young_bytes;
 }
-static inline bool ref_is_young(const WorkerVm *vm, Ref r) {
-    return !ref_is_immediate(r) && vm_is_young(vm, r.bits);
-}
+static inline bool ref_is_young(const WorkerVm *vm, Ref r) { return !ref_is_immediate(r) && vm_is_young(vm, r.bits); }
 
 // A worker standing on layer (NULL: on nothing, to build a base; see heap/boot.c), without a process. Takes one count of
 // the layer. NULL when memory is short. One allocation, from slabs.

@@ -530,9 +530,10 @@ static PnStatus write_beside(Writer *w, const char *path) {
 
 PnStatus pn_image_save(Layer *layer, const char *path, PnError *error) {
     if (layer->obsolete_count != 0)
-        return pn_error(error, PN_REFUSED, 0,
-                        "class index %u has instances of a shape its class no longer has: convert or drop them, freeze again",
-                        layer->obsolete[0].index);
+        return pn_error(
+            error, PN_REFUSED, 0,
+            "class index %u has instances of a shape its class no longer has: convert or drop them, freeze again",
+            layer->obsolete[0].index);
     Writer w = {.layer = layer, .error = error};
     PnStatus status = plan(&w);
     if (status == PN_OK) status = write_beside(&w, path);

@@ -36,9 +36,7 @@ static const uint8_t *frame_pc(const WorkerVm *vm, const FrameWalk *w) {
     return w->link == vm->cp ? vm->pc : pn_link_pc(vm, w->link);
 }
 // Operands of a frame as contexts count them: arguments, temps, stack; a block's closure word left out.
-static size_t frame_operands(const FrameWalk *w) {
-    return (size_t)(w->sp - w->fp) - (w->link->code->is_block ? 1 : 0);
-}
+static size_t frame_operands(const FrameWalk *w) { return (size_t)(w->sp - w->fp) - (w->link->code->is_block ? 1 : 0); }
 static Ref *frame_operand(const FrameWalk *w, size_t index) {
     const Code *code = w->link->code;
     return w->fp + index + (code->is_block && index >= code->temp_count ? 1 : 0);
@@ -154,12 +152,9 @@ Ref pn_context_slot(WorkerVm *vm, Oop context, size_t index) {
 static bool store_frame_pc(WorkerVm *vm, const FrameWalk *w, Ref value) {
     const uint8_t *pc = ref_is_int(value) ? pc_address(w->link->code, ref_int(value)) : NULL;
     if (pc == NULL) return false;
-    if (w->link == vm->cp)
-        vm->pc = pc;
-    else if (w->link == vm->trap.link)
-        vm->trap.pc = pc;
-    else
-        w->link->pc = pc;
+    if (w->link == vm->cp) vm->pc = pc;
+    else if (w->link == vm->trap.link) vm->trap.pc = pc;
+    else w->link->pc = pc;
     return true;
 }
 
@@ -207,8 +202,7 @@ static void divorce(WorkerVm *vm, const FrameWalk *w) {
     size_t operands = frame_operands(w);
     pn_store(vm, context, PN_CONTEXT_SENDER, sender_of(vm, w));
     pn_store(vm, context, PN_CONTEXT_PC, frame_pc_value(vm, context, w));
-    for (size_t i = 0; i < operands; i++)
-        pn_store(vm, context, PN_CONTEXT_FIRST_TEMP + i, *frame_operand(w, i));
+    for (size_t i = 0; i < operands; i++) pn_store(vm, context, PN_CONTEXT_FIRST_TEMP + i, *frame_operand(w, i));
     pn_store(vm, context, PN_CONTEXT_STACKP, ref_from_int((int64_t)operands));
     pn_store(vm, context, PN_CONTEXT_RECEIVER, w->fp[-1]);
 }
@@ -269,7 +263,8 @@ bool pn_frame_of_context(WorkerVm *vm, Oop context) {
     if (code == NULL) return false;
     if (!pn_code_fits(code, pn_slot(vm, context, PN_CONTEXT_RECEIVER))) return false;
     const uint8_t *pc = pc_address(code, ref_int(oop_slot(context, PN_CONTEXT_PC)));
-    int64_t stackp = ref_is_int(oop_slot(context, PN_CONTEXT_STACKP)) ? ref_int(oop_slot(context, PN_CONTEXT_STACKP)) : -1;
+    int64_t stackp = ref_is_int(oop_slot(context, PN_CONTEXT_STACKP)) ? ref_int(oop_slot(context, PN_CONTEXT_STACKP))
+                                                                      : -1;
     if (pc == NULL || stackp < 0 || (size_t)stackp + PN_CONTEXT_FIRST_TEMP > oop_slot_count(context)) return false;
     size_t words = (size_t)stackp + code->temp_count + 2;
     if ((char *)(vm->sp + words) + code->frame_bytes > (char *)(vm->cp - 1) &&

@@ -43,7 +43,9 @@ static uint32_t selector_arguments(Oop selector) {
     bool is_binary = count > 0 && !((bytes[0] | 32) >= 'a' && (bytes[0] | 32) <= 'z') && bytes[0] != '_';
     return is_binary ? 1 : colons;
 }
-static bool is_selector(Oop o) { return !oop_is_immediate(o) && oop_is_bytes(o) && oop_class_index(o) == PN_CLASS_BYTE_SYMBOL; }
+static bool is_selector(Oop o) {
+    return !oop_is_immediate(o) && oop_is_bytes(o) && oop_class_index(o) == PN_CLASS_BYTE_SYMBOL;
+}
 
 // Receiver and count arguments are in place: send selector, searched from class_object, or from the receiver's class if none.
 static const PnCell *send_prepared(WorkerVm *vm, Ref selector, uint32_t count, Oop class_object) {
@@ -82,7 +84,8 @@ static const PnCell *perform_array(WorkerVm *vm, uint32_t arg_count) { // 84: re
     if (!is_selector(selector) || !is_array(array)) return fail(vm, PN_PRIM_ARGUMENT);
     size_t count = oop_slot_count(array);
     if (count > 15 || selector_arguments(selector) != count) return fail(vm, PN_PRIM_NUM_ARGS);
-    if (arg_count == 3 && !is_in_chain(vm, class_object, pn_deref(vm, arguments[-1]))) return fail(vm, PN_PRIM_ARGUMENT);
+    if (arg_count == 3 && !is_in_chain(vm, class_object, pn_deref(vm, arguments[-1])))
+        return fail(vm, PN_PRIM_ARGUMENT);
     if (!reserve(vm, count, 0)) return fail(vm, PN_PRIM_NO_MEMORY);
     vm->sp -= arg_count;
     for (size_t i = 0; i < count; i++) *vm->sp++ = oop_slot(array, i);
@@ -286,7 +289,8 @@ static const PnCell *flush_contexts(WorkerVm *vm, uint32_t arg_count) { // 214
 
 // ---- Caches, other primitives -----------------------------------------------------------------------------------------------------
 
-static const PnCell *flush_caches(WorkerVm *vm, uint32_t arg_count) { // 89, 116, 119, 215: the worker's methods may have changed
+static const PnCell *flush_caches(WorkerVm *vm,
+                                  uint32_t arg_count) { // 89, 116, 119, 215: the worker's methods may have changed
     if (pn_behavior_changed(vm) != PN_OK) return fail(vm, PN_PRIM_NO_C_MEMORY);
     return answer_over(vm, arg_count, *(vm->sp - 1 - arg_count));
 }

@@ -11,8 +11,8 @@ void pn_interp_init(void);
 
 // A system thread's own: one lookup cache for all workers that it runs.
 typedef struct PnCacheEntry {
-    uint64_t key;        // world id << 24 | class key
-    Ref selector;        // 0: free
+    uint64_t key; // world id << 24 | class key
+    Ref selector; // 0: free
     const PnCell *cell;
 } PnCacheEntry;
 #define PN_CACHE_ENTRIES 2048
@@ -26,9 +26,9 @@ void pn_thread_free(PnThread *thread);
 
 // Why a worker left the loop.
 typedef enum PnLeave {
-    PN_LEAVE_FINISHED, // vm->result
+    PN_LEAVE_FINISHED,  // vm->result
     PN_LEAVE_SAFEPOINT, // budget used up, or a stop request; can be entered again
-    PN_LEAVE_FAILED,   // vm->more->failure
+    PN_LEAVE_FAILED,    // vm->more->failure
 } PnLeave;
 
 // Start a process in vm: it will send selector to receiver. The worker must have none.
@@ -53,9 +53,20 @@ Oop pn_lookup(WorkerVm *vm, Oop class_object, Ref selector);
 // result, or PN_NO_REF after pn_fail. It fails without side effect. Registers are saved: it may collect; then it must read its
 // arguments again from the stack.
 typedef enum PnPrimError {
-    PN_PRIM_GENERIC = 1, PN_PRIM_RECEIVER, PN_PRIM_ARGUMENT, PN_PRIM_INDEX, PN_PRIM_NUM_ARGS, PN_PRIM_INAPPROPRIATE,
-    PN_PRIM_UNSUPPORTED, PN_PRIM_NO_MODIFICATION, PN_PRIM_NO_MEMORY, PN_PRIM_NO_C_MEMORY, PN_PRIM_NOT_FOUND, PN_PRIM_BAD_METHOD,
-    PN_PRIM_LIMIT = 15, PN_PRIM_PINNED = 16,
+    PN_PRIM_GENERIC = 1,
+    PN_PRIM_RECEIVER,
+    PN_PRIM_ARGUMENT,
+    PN_PRIM_INDEX,
+    PN_PRIM_NUM_ARGS,
+    PN_PRIM_INAPPROPRIATE,
+    PN_PRIM_UNSUPPORTED,
+    PN_PRIM_NO_MODIFICATION,
+    PN_PRIM_NO_MEMORY,
+    PN_PRIM_NO_C_MEMORY,
+    PN_PRIM_NOT_FOUND,
+    PN_PRIM_BAD_METHOD,
+    PN_PRIM_LIMIT = 15,
+    PN_PRIM_PINNED = 16,
 } PnPrimError;
 static inline Ref pn_fail(WorkerVm *vm, PnPrimError code) {
     vm->prim_error = code;

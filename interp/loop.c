@@ -21,19 +21,19 @@
 #define PN_TAIL_CALLS 0
 #endif
 
-#define SAVE()                                                                                     \
-    do {                                                                                           \
-        vm->pc = pc;                                                                               \
-        vm->sp = sp;                                                                               \
-        vm->fp = fp;                                                                               \
-        vm->cp = cp;                                                                               \
+#define SAVE()                                                                                                         \
+    do {                                                                                                               \
+        vm->pc = pc;                                                                                                   \
+        vm->sp = sp;                                                                                                   \
+        vm->fp = fp;                                                                                                   \
+        vm->cp = cp;                                                                                                   \
     } while (0)
-#define LOAD()                                                                                     \
-    do {                                                                                           \
-        pc = vm->pc;                                                                               \
-        sp = vm->sp;                                                                               \
-        fp = vm->fp;                                                                               \
-        cp = vm->cp;                                                                               \
+#define LOAD()                                                                                                         \
+    do {                                                                                                               \
+        pc = vm->pc;                                                                                                   \
+        sp = vm->sp;                                                                                                   \
+        fp = vm->fp;                                                                                                   \
+        cp = vm->cp;                                                                                                   \
     } while (0)
 
 // Take one from the budget; at 0 a safepoint is due.
@@ -50,9 +50,7 @@ static inline uint64_t site_match(const WorkerVm *vm, const uint8_t *pc, uint64_
     return __atomic_load_n(site_word(vm, pc), __ATOMIC_ACQUIRE) ^ key;
 }
 static inline bool site_hits(uint64_t match) { return (match & PN_CLASS_KEY_MASK) == 0; }
-static inline uint64_t header_key(Ref receiver) {
-    return (uint32_t)oop_header(ref_raw(receiver)) & PN_CLASS_KEY_MASK;
-}
+static inline uint64_t header_key(Ref receiver) { return (uint32_t)oop_header(ref_raw(receiver)) & PN_CLASS_KEY_MASK; }
 // Two ways to go on shall stay two: a conditional move would make the next bytecode wait for the condition.
 #define KEEP_BRANCH() __asm__ volatile("")
 
@@ -68,14 +66,14 @@ static inline bool filter_bit(const uint64_t *bits, uint64_t bit) {
 #endif
 }
 // Take reference, known to name an object, in hand: its header's bit says whether there is anything to follow.
-#define FOLLOW(oop, reference)                                                                     \
-    do {                                                                                           \
-        Ref followed_ = (reference);                                                               \
-        (oop) = ref_raw(followed_);                                                                \
-        if (PN_UNLIKELY(ref_needs_follow_check(followed_))) {                                      \
-            SAVE();                                                                                \
-            (oop) = pn_deref(vm, followed_);                                                       \
-        }                                                                                          \
+#define FOLLOW(oop, reference)                                                                                         \
+    do {                                                                                                               \
+        Ref followed_ = (reference);                                                                                   \
+        (oop) = ref_raw(followed_);                                                                                    \
+        if (PN_UNLIKELY(ref_needs_follow_check(followed_))) {                                                          \
+            SAVE();                                                                                                    \
+            (oop) = pn_deref(vm, followed_);                                                                           \
+        }                                                                                                              \
     } while (0)
 static inline bool frame_has_room(const Code *code, const Ref *callee, const Link *cp) {
     return (const char *)callee + code->frame_bytes <= (const char *)(cp - 1);
@@ -87,48 +85,34 @@ static inline bool floats_of(Ref a, Ref b, double *x, double *y) {
     return true;
 }
 
-// Steps that several bytecodes and entries share; they are no bytecodes and stand in no table.
-#define INNER_OPS(INNER)                                                                           \
-    INNER(send_special) INNER(send_unknown) INNER(send_literal_0) INNER(send_literal_1) INNER(send_literal_2)          \
-    INNER(fall_back) INNER(closure) INNER(grow) INNER(grow_closure) INNER(leave_failed) INNER(safepoint) INNER(answer)             \
-    INNER(non_local) INNER(extended) INNER(assign_failed) INNER(must_be_boolean)   \
-    INNER(float_add) INNER(float_subtract) INNER(float_less) INNER(float_greater)                  \
-    INNER(float_less_equal) INNER(float_greater_equal) INNER(float_equal) INNER(float_not_equal)   \
-    INNER(compared_2)
-
 // ---- The two ways of compiling ops.inc ------------------------------------------------------------------
 
 #if PN_TAIL_CALLS
 
-#define REGISTERS                                                                                  \
-    WorkerVm *vm, const uint8_t *pc, Ref *sp, Ref *fp, Link *cp, const void *table, uint64_t b, uint64_t r
+#define REGISTERS WorkerVm *vm, const uint8_t *pc, Ref *sp, Ref *fp, Link *cp, const void *table, uint64_t b, uint64_t r
 #define PASS vm, pc, sp, fp, cp, table, b, r
 typedef __attribute__((preserve_none)) void (*OpFn)(REGISTERS);
 #define OP(name) static __attribute__((preserve_none)) void op_##name(REGISTERS)
 #define ENTRY_POINT(name) static __attribute__((preserve_none)) void entry_##name(REGISTERS)
-#define NEXT()                                                                                     \
-    do {                                                                                           \
-        b = *pc++;                                                                                 \
-        __attribute__((musttail)) return ((const OpFn *)table)[b](PASS);                           \
+#define NEXT()                                                                                                         \
+    do {                                                                                                               \
+        b = *pc++;                                                                                                     \
+        __attribute__((musttail)) return ((const OpFn *)table)[b](PASS);                                               \
     } while (0)
-#define GO(name)                                                                                   \
-    do {                                                                                           \
-        __attribute__((musttail)) return op_##name(PASS);                                          \
+#define GO(name)                                                                                                       \
+    do { __attribute__((musttail)) return op_##name(PASS); } while (0)
+#define GO_ENTRY(name)                                                                                                 \
+    do { __attribute__((musttail)) return entry_##name(PASS); } while (0)
+#define ENTER(cell_bits)                                                                                               \
+    do {                                                                                                               \
+        b = (cell_bits);                                                                                               \
+        __attribute__((musttail)) return ((OpFn)((const PnCell *)b)->function)(PASS);                                  \
     } while (0)
-#define GO_ENTRY(name)                                                                             \
-    do {                                                                                           \
-        __attribute__((musttail)) return entry_##name(PASS);                                       \
-    } while (0)
-#define ENTER(cell_bits)                                                                           \
-    do {                                                                                           \
-        b = (cell_bits);                                                                           \
-        __attribute__((musttail)) return ((OpFn)((const PnCell *)b)->function)(PASS);              \
-    } while (0)
-#define LEAVE()                                                                                    \
-    do {                                                                                           \
-        (void)table, (void)b, (void)r;                                                                    \
-        SAVE();                                                                                    \
-        return;                                                                                    \
+#define LEAVE()                                                                                                        \
+    do {                                                                                                               \
+        (void)table, (void)b, (void)r;                                                                                 \
+        SAVE();                                                                                                        \
+        return;                                                                                                        \
     } while (0)
 
 #define BYTECODE(first, last, name, operands, ext, pops, pushes, text, meaning) OP(name);
@@ -138,13 +122,12 @@ typedef __attribute__((preserve_none)) void (*OpFn)(REGISTERS);
 #include "heap/entries.def"
 #undef ENTRY
 #define INNER(name) OP(name);
-INNER_OPS(INNER)
+#include "interp/inner_ops.def"
 #undef INNER
 #include "interp/ops.inc"
 
 static const OpFn op_table[256] = {
-#define BYTECODE(first, last, name, operands, ext, pops, pushes, text, meaning)                    \
-    [first... last] = op_##name,
+#define BYTECODE(first, last, name, operands, ext, pops, pushes, text, meaning) [first... last] = op_##name,
 #include "interp/bytecodes.def"
 #undef BYTECODE
 };
@@ -168,32 +151,29 @@ static void loop(WorkerVm *vm) {
 
 #define OP(name) op_##name:
 #define ENTRY_POINT(name) entry_##name:
-#define NEXT()                                                                                     \
-    do {                                                                                           \
-        b = *pc++;                                                                                 \
-        goto *op_labels[b];                                                                        \
+#define NEXT()                                                                                                         \
+    do {                                                                                                               \
+        b = *pc++;                                                                                                     \
+        goto *op_labels[b];                                                                                            \
     } while (0)
 #define GO(name) goto op_##name
 #define GO_ENTRY(name) goto entry_##name
-#define ENTER(cell_bits)                                                                           \
-    do {                                                                                           \
-        b = (cell_bits);                                                                           \
-        goto *entry_labels[((const PnCell *)b)->entry];                                            \
+#define ENTER(cell_bits)                                                                                               \
+    do {                                                                                                               \
+        b = (cell_bits);                                                                                               \
+        goto *entry_labels[((const PnCell *)b)->entry];                                                                \
     } while (0)
-#define LEAVE()                                                                                    \
-    do {                                                                                           \
-        SAVE();                                                                                    \
-        return;                                                                                    \
+#define LEAVE()                                                                                                        \
+    do {                                                                                                               \
+        SAVE();                                                                                                        \
+        return;                                                                                                        \
     } while (0)
 
-static void set_cell(PnCell *cell, PnEntry entry) {
-    *cell = (PnCell){.function = NULL, .entry = entry};
-}
+static void set_cell(PnCell *cell, PnEntry entry) { *cell = (PnCell){.function = NULL, .entry = entry}; }
 
 static void loop(WorkerVm *vm) {
     static const void *const op_labels[256] = {
-#define BYTECODE(first, last, name, operands, ext, pops, pushes, text, meaning)                    \
-    [first... last] = &&op_##name,
+#define BYTECODE(first, last, name, operands, ext, pops, pushes, text, meaning) [first... last] = &&op_##name,
 #include "interp/bytecodes.def"
 #undef BYTECODE
     };
@@ -292,8 +272,7 @@ PnStatus pn_start_send(WorkerVm *vm, Ref receiver, Ref selector, const Ref *argu
     pn_stack_begin(vm);
     vm->state = PN_WORKER_READY;
     vm->budget_full = vm->budget = pn_options.yield ? 0 : PN_SLICE;
-    if ((char *)(vm->sp + count + 1) > (char *)(vm->cp - 1) &&
-        !pn_stack_grow(vm, (count + 1) * sizeof(Ref), 0))
+    if ((char *)(vm->sp + count + 1) > (char *)(vm->cp - 1) && !pn_stack_grow(vm, (count + 1) * sizeof(Ref), 0))
         return PN_NO_MEMORY;
     *vm->sp++ = receiver;
     for (size_t i = 0; i < count; i++) *vm->sp++ = arguments[i];
@@ -310,9 +289,7 @@ PnStatus pn_send(PnThread *thread, WorkerVm *vm, Ref receiver, Ref selector, con
     PnStatus status = pn_start_send(vm, receiver, selector, arguments, count);
     if (status != PN_OK) return pn_error(error, status, 0, "worker %u cannot start another process now", vm->id);
     PnLeave why;
-    do {
-        why = pn_run(thread, vm);
-    } while (why == PN_LEAVE_SAFEPOINT);
+    do { why = pn_run(thread, vm); } while (why == PN_LEAVE_SAFEPOINT);
     if (why == PN_LEAVE_FAILED) {
         if (error != NULL) *error = vm->more->failure;
         return vm->more->failure.status;

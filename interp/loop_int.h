@@ -66,7 +66,8 @@ typedef const PnCell *(*PnControlFn)(WorkerVm *vm, uint32_t arg_count);
 PnControlFn pn_control(uint32_t number);
 
 // ---- Odds and ends of bytecodes (interp/slow_ops.c) -----------------------------------------------------------
-Ref pn_make_closure(WorkerVm *vm, uint32_t literal, uint32_t flags); // operands popped from vm->sp; PN_NO_REF: no memory
+Ref pn_make_closure(WorkerVm *vm, uint32_t literal,
+                    uint32_t flags); // operands popped from vm->sp; PN_NO_REF: no memory
 Ref pn_make_array(WorkerVm *vm, uint32_t count, bool from_stack);
 Ref pn_error_object(WorkerVm *vm, uint32_t code);
 // Named slot of the running frame's receiver by the long instructions, which reach into contexts too.

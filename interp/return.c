@@ -127,7 +127,8 @@ const PnCell *pn_return_non_local(WorkerVm *vm, Ref value) {
     if (oop_is_none(home) || !pn_context_frame(vm, home, &home_frame)) return pn_return_to_context(vm, home, value);
     for (FrameWalk w = pn_frames(vm); w.link != NULL; pn_frame_next(&w)) {
         const Code *code = w.link->code;
-        if (!code->is_block && code_is_unwind(code)) return about_to_return_through_frame(vm, value, pn_link_number(vm, w.link));
+        if (!code->is_block && code_is_unwind(code))
+            return about_to_return_through_frame(vm, value, pn_link_number(vm, w.link));
         if (w.link == home_frame.link) break;
     }
     pn_return_from_frame(vm, &home_frame, value);

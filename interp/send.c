@@ -127,8 +127,7 @@ static void describe_receiver(WorkerVm *vm, Oop receiver, char *text, size_t byt
     Oop name = oop_slot_count(class_object) > PN_CLASS_NAME ? pn_slot(vm, class_object, PN_CLASS_NAME) : PN_NO_OOP;
     if (!oop_is_none(name) && !oop_is_immediate(name) && oop_is_bytes(name))
         snprintf(text, bytes, "%.*s", (int)pn_min(oop_byte_count(name), 80), (const char *)oop_bytes(name));
-    else
-        snprintf(text, bytes, "a class (index %u)", oop_class_index(receiver));
+    else snprintf(text, bytes, "a class (index %u)", oop_class_index(receiver));
 }
 
 static void fail_not_understood(WorkerVm *vm, Oop receiver, Ref selector) {
@@ -286,12 +285,9 @@ static bool selector_before(WorkerVm *vm, Ref *selector, uint32_t *arg_count) {
             *arg_count = (byte - 128u) >> 4;
             return true;
         }
-        if (byte == 224)
-            ext_a = ext_a << 8 | at[1];
-        else if (byte == 225)
-            ext_b = ext_b << 8 | at[1];
-        else
-            ext_a = ext_b = 0;
+        if (byte == 224) ext_a = ext_a << 8 | at[1];
+        else if (byte == 225) ext_b = ext_b << 8 | at[1];
+        else ext_a = ext_b = 0;
         at = next;
     }
     return false;

@@ -44,7 +44,8 @@ static void from_c(uint64_t n, bool allocates) {
     uint64_t start = bench_now();
     Oop newest = allocates ? loop(world.vm, index, n, true) : loop(world.vm, index, n, false);
     uint64_t ns = bench_now() - start;
-    bench_check(!allocates || (oop_class_index(newest) == index && ref_same(oop_slot(newest, 2), vm_nil(world.vm))), "wrong object");
+    bench_check(!allocates || (oop_class_index(newest) == index && ref_same(oop_slot(newest, 2), vm_nil(world.vm))),
+                "wrong object");
     bench_result(n, ns);
     bench_end(&world);
 }

@@ -62,7 +62,8 @@ void bench_end(BenchWorld *world) {
 Ref bench_send(BenchWorld *world, Ref receiver, const char *selector, size_t count, const Ref *arguments) {
     PnError error = {0};
     Ref result = PN_NO_REF;
-    PnStatus status = pn_send(world->thread, world->vm, receiver, pn_symbol_z(selector), arguments, count, &result, &error);
+    PnStatus status = pn_send(world->thread, world->vm, receiver, pn_symbol_z(selector), arguments, count, &result,
+                              &error);
     bench_check(status == PN_OK, "%s: %s", selector, error.text);
     return result;
 }

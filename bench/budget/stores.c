@@ -85,9 +85,12 @@ static void run_first_none(uint64_t n) { first(n, false); }
 
 int main(int argc, char **argv) {
     static const BenchCase cases[] = {
-        {"none", run_none},   {"bare", run_bare},
-        {"young", run_young}, {"old", run_old},
-        {"first", run_first}, {"first-none", run_first_none},
+        {"none", run_none},
+        {"bare", run_bare},
+        {"young", run_young},
+        {"old", run_old},
+        {"first", run_first},
+        {"first-none", run_first_none},
         {"remembered", run_remembered},
     };
     return bench_main(argc, argv, cases, PN_COUNT_OF(cases));

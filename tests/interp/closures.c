@@ -1,7 +1,9 @@
 // Closures: copied values, temp vectors, receivers, non-local return, unwinding marks, activation with wrong counts.
 #include "tests/support.h"
 
-static Oop define(WorkerVm *vm, const char *name) { return pn_asm_class(vm, name, pn_asm_class_named(vm, "Object"), 2); }
+static Oop define(WorkerVm *vm, const char *name) {
+    return pn_asm_class(vm, name, pn_asm_class_named(vm, "Object"), 2);
+}
 
 // adder: n ^[:x | x + n]
 static void build_adder(WorkerVm *vm, Oop thing) {
@@ -192,12 +194,9 @@ static void a_return_through_ensure_asks_the_image(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(copied_values_are_temps),
-        cmocka_unit_test(temp_vectors_are_shared_by_their_closures),
-        cmocka_unit_test(a_block_returns_from_its_home),
-        cmocka_unit_test(a_home_that_is_gone_cannot_be_returned_from),
-        cmocka_unit_test(value_with_arguments_counts),
-        cmocka_unit_test(a_return_through_ensure_asks_the_image),
+        cmocka_unit_test(copied_values_are_temps),       cmocka_unit_test(temp_vectors_are_shared_by_their_closures),
+        cmocka_unit_test(a_block_returns_from_its_home), cmocka_unit_test(a_home_that_is_gone_cannot_be_returned_from),
+        cmocka_unit_test(value_with_arguments_counts),   cmocka_unit_test(a_return_through_ensure_asks_the_image),
     };
     return test_run(tests);
 }

@@ -140,7 +140,8 @@ static void build_block(WorkerVm *vm, Oop c) {
 
 // C >> cut: n  |unwinds| thisContext terminateTo: thisContext sender sender, from a method two below: returns to the outermost
 static void build_terminate(WorkerVm *vm, Oop c) {
-    Asm *a = pn_asm(vm, 0, 0); // inner: thisContext terminateTo: (thisContext sender sender). ^7: answered to outer, not to middle
+    Asm *a = pn_asm(
+        vm, 0, 0); // inner: thisContext terminateTo: (thisContext sender sender). ^7: answered to outer, not to middle
     pn_asm_push_context(a);
     pn_asm_push_context(a);
     pn_asm_send(a, "sender", 0);

@@ -64,8 +64,7 @@ static void arrays_are_read(void **state) {
 static void slots_are_written_and_read(void **state) {
     (void)state;
     TestWorld w = test_world(build);
-    assert_int_equal(
-        test_send_int(w.vm, new_fib(w.vm), "repeat:value:", ref_from_int(5000), ref_from_int(42)), 42);
+    assert_int_equal(test_send_int(w.vm, new_fib(w.vm), "repeat:value:", ref_from_int(5000), ref_from_int(42)), 42);
     test_world_end(&w);
 }
 

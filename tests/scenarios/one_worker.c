@@ -272,7 +272,8 @@ static void a_method_does_not_run_on_a_smaller_receiver(void **state) {
     pn_root_push(w.vm, &method, ref_of(pn_lookup(w.vm, test_global(w.vm, "Wide"), pn_symbol_z("last"))));
     test_send_failing(w.vm, global(w.vm, "Setting"), "executeMethod:", method.ref);
     test_send(w.vm, global(w.vm, "Broad"), "executeMethod:", method.ref);
-    PnStatus status = pn_method_install(w.vm, test_global(w.vm, "Config"), pn_symbol_z("last"), pn_deref(w.vm, method.ref));
+    PnStatus status = pn_method_install(w.vm, test_global(w.vm, "Config"), pn_symbol_z("last"),
+                                        pn_deref(w.vm, method.ref));
     assert_int_not_equal(status, PN_OK);
     pn_root_pop(w.vm, &method);
     test_verify(w.vm);

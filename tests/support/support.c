@@ -9,8 +9,9 @@ static uint64_t seed;    // 0: nobody has asked
 static PnThread *thread; // made when first asked for
 
 static void print_seed(void) {
-    if (seed != 0) fprintf(stderr, "seed=%llu (again with PANDO_DEBUG=seed=%llu)\n", (unsigned long long)seed,
-                           (unsigned long long)seed);
+    if (seed != 0)
+        fprintf(stderr, "seed=%llu (again with PANDO_DEBUG=seed=%llu)\n", (unsigned long long)seed,
+                (unsigned long long)seed);
 }
 
 // pn_die aborts; cmocka does not see that. Say the seed, then die as before: the handler is set to run once.
