@@ -205,7 +205,8 @@ static Oop place(uint64_t *at, uint64_t header, size_t slots) {
 }
 
 static uint64_t *bump(OldSegment *s, size_t words) {
-    size_t room = s == NULL ? 0 : words_between(s->top, s->end);
+    if (s == NULL) return NULL;
+    size_t room = words_between(s->top, s->end);
     if (room != words && room < words + 2) return NULL;
     uint64_t *at = s->top;
     s->top += words;

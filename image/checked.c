@@ -58,9 +58,9 @@ PnStatus pn_image_open(const char *path, ImageFile *file, PnError *error) {
         pn_error(error, PN_IO, 0, "%s: %s", path, strerror(errno));
         return PN_IO;
     }
-    PnStatus status = read_header(file, error);
-    if (status != PN_OK) pn_image_close(file);
-    return status;
+    if (read_header(file, error) == PN_OK) return PN_OK;
+    pn_image_close(file);
+    return error != NULL && error->status != PN_OK ? error->status : PN_BAD_IMAGE;
 }
 
 void pn_image_close(ImageFile *file) {

@@ -222,10 +222,9 @@ Oop pn_contexts_divorce_all(WorkerVm *vm) {
     FrameWalk top = pn_frames(vm);
     if (top.link == NULL) return ref_raw(vm->nil);
     if (!marry_all(vm)) return PN_NO_OOP;
-    Ref newest = top.link->aux;
     // Oldest last: sender_of a frame looks at the marriage of its caller, which is still there.
     for (FrameWalk w = pn_frames(vm); w.link != NULL; pn_frame_next(&w)) divorce(vm, &w);
-    newest = pn_frames(vm).link->aux;
+    Ref newest = pn_frames(vm).link->aux;
     pn_trap_lift(vm);
     pn_stack_reset(vm);
     pn_stack_begin(vm);

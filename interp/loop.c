@@ -202,6 +202,7 @@ static PnEntry entry_for(const Code *code) {
     if (n >= 264 && n < 520 && code->arg_count == 0) return PN_ENTRY_quick_slot;
     if ((n == 60 || n == 63) && code->arg_count == 1) return PN_ENTRY_at;
     if ((n == 61 || n == 64) && code->arg_count == 2) return PN_ENTRY_at_put;
+    if (n == 70 && code->arg_count == 0) return PN_ENTRY_new;
     if ((n >= 201 && n <= 205) || n == 207 || n == 209 || n == 221 || n == 222) return PN_ENTRY_block_value;
     if (pn_control(n) != NULL) return PN_ENTRY_control;
     if (code->primitive != NULL) return PN_ENTRY_primitive;

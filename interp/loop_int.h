@@ -21,6 +21,22 @@ static inline bool pn_code_fits(const Code *code, Oop receiver) {
     return !oop_is_immediate(receiver) && oop_is_pointers(receiver) && oop_slot_count(receiver) >= code->slot_limit;
 }
 
+// Header and slot count of a new instance of class_object, if it has named slots only and is still what its index stands for.
+static inline bool pn_fixed_shape(Oop class_object, uint64_t *header, size_t *slots) {
+    if (oop_is_immediate(class_object) || !oop_is_pointers(class_object)) return false;
+    if (oop_slot_count(class_object) < PN_BEHAVIOR_SLOTS) return false;
+    Ref format = oop_slot(class_object, PN_BEHAVIOR_FORMAT);
+    uint64_t shape = format.bits >> 3; // a SmallInteger, or too large by far
+    if (shape >= (uint64_t)(PN_FMT_FIXED + 1) << 16 || (shape & 0xFFFF) >= PN_OVERFLOW_SLOTS) return false;
+    uint32_t index = hdr_hash(oop_header(class_object));
+    // relaxed: the entries of an index are written before anybody else can hold an instance (heap/class_table.c).
+    if (__atomic_load_n(&pn_class_shapes[index], __ATOMIC_RELAXED) != shape + 1) return false;
+    if (__atomic_load_n(&pn_class_table[index].bits, __ATOMIC_RELAXED) != class_object.bits) return false;
+    *slots = shape & 0xFFFF;
+    *header = pn_header(*slots, 0, (uint32_t)(shape >> 16), index);
+    return true;
+}
+
 // ---- Sends (interp/send.c) --------------------------------------------------------------------------
 // Receiver and arg_count arguments are on the stack. The plain cell of the code to run, receiver and perhaps arguments on the
 // stack changed to what it expects (followed; a Message for doesNotUnderstand:). PN_FAILED: nobody understands.

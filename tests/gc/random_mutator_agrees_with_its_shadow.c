@@ -40,8 +40,9 @@ static Shadow *current(Shadow *s) {
 
 static Shadow *new_shadow(Mutator *m, size_t slots) {
     if ((m->count & (m->count - 1)) == 0) {
-        m->all = realloc(m->all, (m->count == 0 ? 1 : 2 * m->count) * sizeof *m->all);
-        assert_non_null(m->all);
+        Shadow **bigger = realloc(m->all, (m->count == 0 ? 1 : 2 * m->count) * sizeof *bigger);
+        assert_non_null(bigger);
+        m->all = bigger;
     }
     Shadow *s = calloc(1, sizeof *s);
     assert_non_null(s);

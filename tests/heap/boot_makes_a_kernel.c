@@ -26,7 +26,7 @@ static void metaclasses_close_the_loop(void **state) {
 static void immediates_and_constants_have_their_classes(void **state) {
     (void)state;
     WorkerVm *vm = test_boot();
-    Ref small_float;
+    Ref small_float = PN_NO_REF;
     assert_true(ref_from_float(1.5, &small_float));
     assert_same(pn_class_of(vm, ref_raw(ref_from_int(3))), test_global(vm, "SmallInteger"));
     assert_same(pn_class_of(vm, ref_raw(ref_from_char('a'))), test_global(vm, "Character"));

@@ -103,6 +103,7 @@ static void damaged_list_is_no_list(void **state) {
     assert_true(is_checked_anew("0.image"));
     size_t count;
     uint8_t *text = hand_read(cache_file(), &count);
+    test_check(count > 2, "an empty list");
     uint64_t seed = 99;
     for (int i = 0; i < 6; i++) {
         size_t at = 1 + pn_random(&seed) % (count - 2);
@@ -152,6 +153,7 @@ static void list_that_cannot_be_written_is_done_without(void **state) {
     assert_int_equal(unlink(cache_file()), 0);
     setenv("XDG_CACHE_HOME", "not/absolute", 1);
     char *home = strdup(getenv("HOME") ? getenv("HOME") : "/");
+    assert_non_null(home);
     setenv("HOME", hand_directory, 1);
     assert_true(is_checked_anew("0.image"));
     assert_int_equal(access(hand_path(".cache/pando/checked"), F_OK), 0);
