@@ -311,6 +311,8 @@ void pn_remembered_free(WorkerVm *vm);
 // Make room for bytes more operands and one more link. Registers must be saved. May move the chunk, or link a new one: then the
 // callee_words topmost operands (receiver and arguments) move along. False: memory limit.
 bool pn_stack_grow(WorkerVm *vm, size_t bytes, size_t callee_words);
+// Make room for bytes more operands of the frame that is running, which stays in one piece: only by copying, to any size.
+bool pn_stack_reserve(WorkerVm *vm, size_t bytes);
 // The underflow link of the newest chunk has been returned into: the result is on top of the operands. Back to the older chunk.
 void pn_stack_underflow(WorkerVm *vm);
 // Forget all frames but make none: the worker has no process. Frees all but the first chunk.

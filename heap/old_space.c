@@ -107,7 +107,10 @@ static uint64_t *take_free_chunk(OldSpace *old, size_t words) {
 // A limit never makes an allocation fail here: it is noticed, and raised at the next safepoint.
 static void note_limit(WorkerVm *vm) {
     WorkerMore *more = vm->more;
-    if (more != NULL && more->memory_limit != 0 && vm->old->bytes_held > more->memory_limit) more->limit_noticed = true;
+    if (more != NULL && more->memory_limit != 0 && vm->old->bytes_held > more->memory_limit) {
+        more->limit_noticed = true;
+        vm->budget = 0; // the next safepoint is near
+    }
 }
 
 static void link_segment(WorkerVm *vm, OldSegment *s, size_t bytes_held) {

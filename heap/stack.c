@@ -137,6 +137,14 @@ bool pn_stack_grow(WorkerVm *vm, size_t bytes, size_t callee_words) {
     return linked <= UINT32_MAX && grow_by_linking(vm, linked, callee_words);
 }
 
+bool pn_stack_reserve(WorkerVm *vm, size_t bytes) {
+    size_t wanted = bytes + sizeof(Link);
+    size_t used = sizeof(StackChunk) + operand_bytes(vm) + link_bytes(vm);
+    size_t doubled = vm->chunk->bytes;
+    while (doubled < used + wanted) doubled *= 2;
+    return doubled == vm->chunk->bytes || (doubled <= UINT32_MAX && grow_by_copying(vm, doubled));
+}
+
 void pn_stack_underflow(WorkerVm *vm) {
     StackChunk *emptied = vm->chunk;
     PN_ASSERT(emptied->prev != NULL && vm->cp->flags & PN_LINK_UNDERFLOW, "the oldest chunk cannot underflow");

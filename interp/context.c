@@ -72,13 +72,13 @@ static size_t context_slots(const FrameWalk *w) {
     return PN_CONTEXT_FIRST_TEMP + pn_max(room, frame_operands(w));
 }
 
-Oop pn_context_of_link(WorkerVm *vm, uint64_t number) {
-    FrameWalk w;
-    if (!find_frame(vm, number, &w)) return PN_NO_OOP;
+static Oop marry(WorkerVm *vm, const FrameWalk *frame) {
+    FrameWalk w = *frame;
     if (w.link->flags & PN_LINK_MARRIED) return pn_deref(vm, w.link->aux);
+    int64_t number = (int64_t)pn_link_number(vm, w.link);
     Oop context = pn_new(vm, PN_CLASS_CONTEXT, PN_FMT_FIXED_ARRAY, context_slots(&w)); // moves no frame
     if (oop_is_none(context)) return PN_NO_OOP;
-    oop_init_slot(context, PN_CONTEXT_SENDER, ref_from_int((int64_t)number));
+    oop_init_slot(context, PN_CONTEXT_SENDER, ref_from_int(number));
     oop_init_slot(context, PN_CONTEXT_STACKP, ref_from_int(0));
     if (vm_is_young(vm, context.bits)) {
         oop_init_slot(context, PN_CONTEXT_METHOD, w.link->code->method);
@@ -95,6 +95,11 @@ Oop pn_context_of_link(WorkerVm *vm, uint64_t number) {
     return context;
 }
 
+Oop pn_context_of_link(WorkerVm *vm, uint64_t number) {
+    FrameWalk w;
+    return find_frame(vm, number, &w) ? marry(vm, &w) : PN_NO_OOP;
+}
+
 Oop pn_context_of_top(WorkerVm *vm) { return pn_context_of_link(vm, pn_link_number(vm, vm->cp)); }
 
 // The context of the frame that w's frame returns into, or what the base link goes on in.
@@ -103,7 +108,9 @@ static Ref sender_of(WorkerVm *vm, const FrameWalk *w) {
     if (caller->flags & PN_LINK_BASE) return ref_is_none(caller->aux) ? vm->nil : caller->aux;
     FrameWalk next = *w;
     pn_frame_next(&next);
-    return ref_of(pn_context_of_link(vm, pn_link_number(vm, next.link)));
+    Oop context = marry(vm, &next);
+    if (oop_is_none(context)) vm->prim_error = PN_PRIM_NO_MEMORY;
+    return ref_of(context);
 }
 
 // ---- Frames that must not go on ------------------------------------------------------------------------------------------
@@ -158,6 +165,18 @@ static bool store_frame_pc(WorkerVm *vm, const FrameWalk *w, Ref value) {
     return true;
 }
 
+// Slots that become live hold nil: above the stack pointer no collector has looked.
+static PnAccess store_stackp(WorkerVm *vm, Oop context, Ref value) {
+    size_t room = oop_slot_count(context) - PN_CONTEXT_FIRST_TEMP;
+    Ref before = oop_slot(context, PN_CONTEXT_STACKP);
+    if (!ref_is_int(value) || (uint64_t)ref_int(value) > room || !ref_is_int(before)) return PN_READ_ONLY;
+    for (int64_t i = ref_int(before); i < ref_int(value); i++) {
+        PnAccess access = pn_store(vm, context, PN_CONTEXT_FIRST_TEMP + (size_t)i, vm->nil);
+        if (access != PN_WRITABLE) return access;
+    }
+    return pn_store(vm, context, PN_CONTEXT_STACKP, value);
+}
+
 PnAccess pn_context_store(WorkerVm *vm, Oop context, size_t index, Ref value) {
     FrameWalk w;
     if (pn_context_frame(vm, context, &w)) {
@@ -183,7 +202,7 @@ PnAccess pn_context_store(WorkerVm *vm, Oop context, size_t index, Ref value) {
             return PN_WRITABLE;
         }
     }
-    return pn_store(vm, context, index, value);
+    return index == PN_CONTEXT_STACKP ? store_stackp(vm, context, value) : pn_store(vm, context, index, value);
 }
 
 uint32_t pn_context_primitive(WorkerVm *vm, Oop context) {
@@ -210,10 +229,9 @@ static void divorce(WorkerVm *vm, const FrameWalk *w) {
 // Every frame gets a context that is large enough; false: no memory (nothing has changed but marriages).
 static bool marry_all(WorkerVm *vm) {
     for (FrameWalk w = pn_frames(vm); w.link != NULL; pn_frame_next(&w)) {
-        if (oop_is_none(pn_context_of_link(vm, pn_link_number(vm, w.link)))) return false;
+        if (oop_is_none(marry(vm, &w))) return false;
         Oop context = pn_deref(vm, w.link->aux);
-        size_t needed = PN_CONTEXT_FIRST_TEMP + frame_operands(&w);
-        PN_CHECK(oop_slot_count(context) >= needed, "a frame is deeper than its context");
+        if (oop_slot_count(context) < PN_CONTEXT_FIRST_TEMP + frame_operands(&w)) return false; // outgrown by events
     }
     return true;
 }

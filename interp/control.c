@@ -18,12 +18,7 @@ static bool is_context(Oop o) { return !oop_is_immediate(o) && oop_class_index(o
 static bool is_code(Oop o) { return !oop_is_immediate(o) && oop_is_code(o); }
 
 // Room for words more operands above sp; may move the stack.
-static bool reserve(WorkerVm *vm, size_t words, size_t callee_words) {
-    if ((char *)(vm->sp + words + 8) <= (char *)(vm->cp - 1)) return true;
-    // Linking a chunk would part these operands from their frame: only growth by copying helps here.
-    return vm->chunk->bytes < PN_STACK_COPY_LIMIT && pn_stack_grow(vm, (words + 8) * sizeof(Ref), callee_words) &&
-           !(vm->cp->flags & PN_LINK_UNDERFLOW);
-}
+static bool reserve(WorkerVm *vm, size_t words) { return pn_stack_reserve(vm, words * sizeof(Ref)); }
 
 // ---- perform: ---------------------------------------------------------------------------------------------------
 
@@ -86,7 +81,7 @@ static const PnCell *perform_array(WorkerVm *vm, uint32_t arg_count) { // 84: re
     if (count > 15 || selector_arguments(selector) != count) return fail(vm, PN_PRIM_NUM_ARGS);
     if (arg_count == 3 && !is_in_chain(vm, class_object, pn_deref(vm, arguments[-1])))
         return fail(vm, PN_PRIM_ARGUMENT);
-    if (!reserve(vm, count, 0)) return fail(vm, PN_PRIM_NO_MEMORY);
+    if (!reserve(vm, count)) return fail(vm, PN_PRIM_NO_MEMORY);
     vm->sp -= arg_count;
     for (size_t i = 0; i < count; i++) *vm->sp++ = oop_slot(array, i);
     return send_prepared(vm, ref_of(selector), (uint32_t)count, class_object);
@@ -118,7 +113,8 @@ static const PnCell *execute_array(WorkerVm *vm, uint32_t arg_count) { // 188: r
     Oop array = pn_deref(vm, vm->sp[-2]), method = pn_deref(vm, vm->sp[-1]);
     if (!is_array(array) || !is_code(method)) return fail(vm, PN_PRIM_ARGUMENT);
     size_t count = oop_slot_count(array);
-    if (!reserve(vm, count, 0)) return fail(vm, PN_PRIM_NO_MEMORY);
+    if (count > 15) return fail(vm, PN_PRIM_NUM_ARGS);
+    if (!reserve(vm, count)) return fail(vm, PN_PRIM_NO_MEMORY);
     const PnCell *cell = execute(vm, vm->sp - 3, method, (uint32_t)count);
     if (cell == PN_FAILED) return cell;
     vm->sp -= 2;
@@ -143,7 +139,7 @@ static const PnCell *value_with_arguments(WorkerVm *vm, uint32_t arg_count) { //
     if (!is_array(array)) return fail(vm, PN_PRIM_ARGUMENT);
     size_t count = oop_slot_count(array);
     if (count > 15 || !pn_closure_takes(closure, (uint32_t)count)) return fail(vm, PN_PRIM_GENERIC);
-    if (!reserve(vm, count, 0)) return fail(vm, PN_PRIM_NO_MEMORY);
+    if (!reserve(vm, count)) return fail(vm, PN_PRIM_NO_MEMORY);
     vm->sp--;
     vm->sp[-1] = ref_of(closure);
     for (size_t i = 0; i < count; i++) *vm->sp++ = oop_slot(array, i);
@@ -168,6 +164,10 @@ static Ref find_marked(WorkerVm *vm, Oop start, bool inclusive, Oop end, uint32_
             break;
         }
         at.ref = pn_context_slot(vm, context, PN_CONTEXT_SENDER);
+        if (ref_is_none(at.ref)) {
+            found = PN_NO_REF;
+            break;
+        }
     }
     pn_root_pop(vm, &limit);
     pn_root_pop(vm, &at);
@@ -178,13 +178,15 @@ static const PnCell *find_unwind(WorkerVm *vm, uint32_t arg_count) { // 195: con
     Oop context = pn_deref(vm, *(vm->sp - 1 - arg_count));
     Oop end = arg_count == 1 ? pn_deref(vm, vm->sp[-1]) : PN_NO_OOP;
     if (!is_context(context)) return fail(vm, PN_PRIM_RECEIVER);
-    return answer_over(vm, arg_count, find_marked(vm, context, false, end, 198));
+    Ref found = find_marked(vm, context, false, end, 198);
+    return ref_is_none(found) ? fail(vm, PN_PRIM_NO_MEMORY) : answer_over(vm, arg_count, found);
 }
 
 static const PnCell *find_handler(WorkerVm *vm, uint32_t arg_count) { // 197: context findNextHandler
     Oop context = pn_deref(vm, *(vm->sp - 1 - arg_count));
     if (!is_context(context)) return fail(vm, PN_PRIM_RECEIVER);
-    return answer_over(vm, arg_count, find_marked(vm, context, true, PN_NO_OOP, 199));
+    Ref found = find_marked(vm, context, true, PN_NO_OOP, 199);
+    return ref_is_none(found) ? fail(vm, PN_PRIM_NO_MEMORY) : answer_over(vm, arg_count, found);
 }
 
 // Whether to is on the sender chain of from; both single contexts.
@@ -302,7 +304,7 @@ static const PnCell *try_primitive(WorkerVm *vm, uint32_t arg_count) { // 118: r
     size_t count = oop_slot_count(array);
     int64_t number = ref_int(vm->sp[-2]);
     PnPrimFn primitive = number > 0 && number < 1024 ? pn_primitive((uint32_t)number, (uint32_t)count) : NULL;
-    if (primitive == NULL || count > 15 || !reserve(vm, count + 1, 0)) return fail(vm, PN_PRIM_UNSUPPORTED);
+    if (primitive == NULL || count > 15 || !reserve(vm, count + 1)) return fail(vm, PN_PRIM_UNSUPPORTED);
     // The operands of the wrapped primitive are pushed above ours, which so stay as they are if it fails.
     Ref receiver = vm->sp[-3];
     Ref *arguments = vm->sp;

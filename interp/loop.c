@@ -195,8 +195,17 @@ static void loop(WorkerVm *vm) {
 
 // ---- Binding Code records to entries ----------------------------------------------------------------------
 
+// Code made at run time may hold anything; that of layers was made by a worker, or checked with its file.
+static bool runs_off_its_bytes(const Code *code) {
+    if (!code->is_private) return false;
+    int depth = pn_bytecodes_check(code->bytecodes, code->bytecode_count, code->literal_count, code->temp_count, NULL);
+    uint32_t room = code->frame_bytes / (uint32_t)sizeof(Ref) - code->temp_count - code->is_block;
+    return depth < 0 || (uint32_t)depth > room;
+}
+
 static PnEntry entry_for(const Code *code) {
     uint32_t n = code->primitive_number;
+    if (runs_off_its_bytes(code)) return PN_ENTRY_refused;
     if (n == 256 && code->arg_count == 0) return PN_ENTRY_quick_self;
     if (n > 256 && n < 264 && code->arg_count == 0) return PN_ENTRY_quick_constant;
     if (n >= 264 && n < 520 && code->arg_count == 0) return PN_ENTRY_quick_slot;
@@ -250,6 +259,16 @@ void pn_request_stop(WorkerVm *vm) {
     atomic_store_explicit(&vm->xstop, 1, memory_order_release);
 }
 
+// Copies of shared objects never fail for a limit; it was noticed then (heap/old_space.c) and is looked at here.
+static bool limit_is_kept(WorkerVm *vm) {
+    vm->more->limit_noticed = false;
+    if (vm->old == NULL || vm->old->bytes_held <= vm->more->memory_limit) return true;
+    pn_collect_full(vm);
+    if (vm->old->bytes_held <= vm->more->memory_limit) return true;
+    pn_worker_fail(vm, "the memory limit of %llu bytes is exceeded", (unsigned long long)vm->more->memory_limit);
+    return false;
+}
+
 bool pn_safepoint(WorkerVm *vm) {
     // A method marked 198 (ensure:) begins: no switch before its receiver runs, the next safepoint is near.
     if (vm->cp->code != NULL && code_is_unwind(vm->cp->code) && vm->pc == vm->cp->code->start) {
@@ -257,6 +276,7 @@ bool pn_safepoint(WorkerVm *vm) {
         return false;
     }
     vm->budget = vm->budget_full;
+    if (PN_UNLIKELY(vm->more != NULL && vm->more->limit_noticed) && !limit_is_kept(vm)) return true;
     if (pn_options.yield) return true;
     // acquire: pairs with the release in pn_request_stop.
     if (PN_LIKELY(!atomic_load_explicit(&vm->xstop, memory_order_acquire))) return false;

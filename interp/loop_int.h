@@ -108,6 +108,8 @@ static inline bool pn_closure_takes(Oop closure, uint32_t arg_count) {
 // Whether the code's own method may answer to primitive 198: no process switch at its activation.
 static inline bool code_is_unwind(const Code *c) { return c->primitive_number == 198; }
 
+// Operands of one frame beyond which it is stopped, see pn_send_event.
+#define PN_MOST_LEFT_OPERANDS 4096
 // Sends that miss in a world of a worker's own before it gets site words: a script that defines classes changes its world often.
 #define PN_MISSES_BEFORE_SITES 256
 

@@ -38,8 +38,12 @@ static void guard_read(WorkerVm *vm, Oop class_object, Oop dictionary) {
 static Oop lookup_from(WorkerVm *vm, Oop class_object, Ref selector, Oop *unreadable) {
     *unreadable = PN_NO_OOP;
     while (!oop_is_none(class_object) && !ref_same(ref_of(class_object), vm->nil)) {
+        // What is no class ends the search: a program may put anything into a superclass slot.
+        if (oop_is_immediate(class_object) || !oop_is_pointers(class_object)) break;
+        if (oop_slot_count(class_object) < PN_BEHAVIOR_SLOTS) break;
         Oop dictionary = pn_slot(vm, class_object, PN_BEHAVIOR_METHOD_DICT);
-        if (ref_same(ref_of(dictionary), vm->nil)) {
+        bool is_dictionary = !oop_is_immediate(dictionary) && oop_class_index(dictionary) == PN_CLASS_METHOD_DICTIONARY;
+        if (!is_dictionary) {
             pn_guard(class_object);
             *unreadable = class_object;
             return PN_NO_OOP;
@@ -109,15 +113,15 @@ static Ref special_object(WorkerVm *vm, enum PnSpecial index) {
 static bool push_message(WorkerVm *vm, Ref selector, uint32_t arg_count) {
     Oop array = pn_new_array(vm, arg_count);
     if (oop_is_none(array)) return false;
-    for (uint32_t i = 0; i < arg_count; i++) oop_init_slot(array, i, *(vm->sp - arg_count + i));
+    for (uint32_t i = 0; i < arg_count; i++) (void)pn_store(vm, array, i, *(vm->sp - arg_count + i));
     vm->sp -= arg_count;
     *vm->sp++ = ref_of(array); // there is room: the frame's operands, or at least one word above the receiver
     Oop message = pn_new(vm, PN_CLASS_MESSAGE, PN_FMT_FIXED, 3);
     if (oop_is_none(message)) return false;
-    oop_init_slot(message, PN_MESSAGE_SELECTOR, selector);
-    oop_init_slot(message, PN_MESSAGE_ARGUMENTS, vm->sp[-1]);
+    (void)pn_store(vm, message, PN_MESSAGE_SELECTOR, selector);
+    (void)pn_store(vm, message, PN_MESSAGE_ARGUMENTS, vm->sp[-1]);
     Oop receiver = pn_deref(vm, vm->sp[-2]);
-    oop_init_slot(message, PN_MESSAGE_LOOKUP_CLASS, ref_of(pn_class_of(vm, receiver)));
+    (void)pn_store(vm, message, PN_MESSAGE_LOOKUP_CLASS, ref_of(pn_class_of(vm, receiver)));
     vm->sp[-1] = ref_of(message);
     return true;
 }
@@ -173,7 +177,7 @@ static const PnCell *run_object(WorkerVm *vm, Oop object, Ref selector, uint32_t
     Ref target = kept.ref;
     pn_root_pop(vm, &kept);
     if (oop_is_none(array)) return PN_FAILED;
-    for (uint32_t i = 0; i < arg_count; i++) oop_init_slot(array, i, *(vm->sp - arg_count + i));
+    for (uint32_t i = 0; i < arg_count; i++) (void)pn_store(vm, array, i, *(vm->sp - arg_count + i));
     vm->sp -= arg_count;
     Ref receiver = *--vm->sp;
     Ref arguments[3] = {selector, ref_of(array), receiver};
@@ -195,6 +199,26 @@ static const PnCell *cell_of_method(WorkerVm *vm, Oop method, Ref selector, uint
     return &code->plain;
 }
 
+// Put what a lookup has found where the next send looks first. C4 also holds for the thread's cache: a method of this worker in
+// a class of a layer is a change of behaviour that nobody has reported (a store into a dictionary's array), so the worker
+// leaves the layer's world now, and other workers of the thread never see the method.
+static const PnCell *remember_cell(WorkerVm *vm, const PnCell *cell, uint64_t key, uint32_t site_key, Ref selector,
+                                   uint32_t arg_count) {
+    Code *code = code_of_cell(cell);
+    if (!pn_code_fits(code, pn_deref(vm, *(vm->sp - 1 - arg_count)))) {
+        pn_worker_fail(vm, "a method touches slots that its receiver does not have (H9)");
+        return PN_FAILED;
+    }
+    if (vm->world->layer != NULL && code->is_private && index_is_of_layer(site_key)) {
+        if (pn_behavior_changed(vm) == PN_OK) return cell;
+        pn_worker_fail(vm, "out of memory when the worker's methods changed");
+        return PN_FAILED;
+    }
+    cache_write(vm, key, selector, code);
+    site_write(vm, site_key, code);
+    return cell;
+}
+
 // What all sends have in common: key is what the cache is asked for, site_key what the site compares.
 static const PnCell *send_from(WorkerVm *vm, Oop start, uint64_t key, uint32_t site_key, Ref selector,
                                uint32_t arg_count) {
@@ -210,9 +234,7 @@ static const PnCell *send_from(WorkerVm *vm, Oop start, uint64_t key, uint32_t s
     if (oop_is_none(method)) return not_understood(vm, selector, arg_count, unreadable);
     const PnCell *cell = cell_of_method(vm, method, selector, arg_count);
     if (!cell_is_code(cell) || oop_is_immediate(method) || !oop_is_code(method)) return cell;
-    cache_write(vm, key, selector, code_of_cell(cell));
-    site_write(vm, site_key, code_of_cell(cell));
-    return cell;
+    return remember_cell(vm, cell, key, site_key, selector, arg_count);
 }
 
 static Oop follow_receiver(WorkerVm *vm, uint32_t arg_count) {
@@ -312,8 +334,13 @@ const PnCell *pn_send_event(WorkerVm *vm, enum PnSpecial event, Ref receiver, co
         pn_worker_fail(vm, "the image names no selector for event %d of the machine", (int)event);
         return PN_FAILED;
     }
-    // Events happen where the frame has its deepest stack already: its reserve (heap/code.c) is for these words.
-    PN_CHECK((char *)vm->sp + bytes <= (char *)vm->cp, "no room for an event's arguments");
+    // A handler that answers where it should not leaves a word behind: after many of them the frame outgrows what was checked
+    // when it began. So here there is always room for the deepest stack that code can have.
+    size_t most = bytes + 64 * sizeof(Ref);
+    if (vm->sp - vm->fp > PN_MOST_LEFT_OPERANDS || !pn_stack_reserve(vm, most)) {
+        pn_worker_fail(vm, "handlers of the machine's events have answered too often, or there is no memory for another");
+        return PN_FAILED;
+    }
     *vm->sp++ = receiver;
     for (uint32_t i = 0; i < count; i++) *vm->sp++ = arguments[i];
     return pn_send_without_site(vm, selector, count);

@@ -5,7 +5,7 @@ Ref pn_make_array(WorkerVm *vm, uint32_t count, bool from_stack) {
     Oop array = pn_new_array(vm, count);
     if (oop_is_none(array)) return PN_NO_REF;
     if (from_stack)
-        for (uint32_t i = 0; i < count; i++) oop_init_slot(array, i, *(vm->sp - count + i));
+        for (uint32_t i = 0; i < count; i++) (void)pn_store(vm, array, i, *(vm->sp - count + i));
     return ref_of(array);
 }
 
@@ -18,12 +18,12 @@ Ref pn_make_closure(WorkerVm *vm, uint32_t literal, uint32_t flags) {
     if (oop_is_none(closure)) return PN_NO_REF;
     Ref block = vm->cp->code->literals[literal];
     int64_t header = ref_int(oop_slot(ref_raw(block), 0));
-    oop_init_slot(closure, PN_CLOSURE_OUTER, needs_outer ? vm->cp->aux : vm->nil);
-    oop_init_slot(closure, PN_CLOSURE_BLOCK, block);
-    oop_init_slot(closure, PN_CLOSURE_NUM_ARGS, ref_from_int(code_header_args(header)));
+    (void)pn_store(vm, closure, PN_CLOSURE_OUTER, needs_outer ? vm->cp->aux : vm->nil);
+    (void)pn_store(vm, closure, PN_CLOSURE_BLOCK, block);
+    (void)pn_store(vm, closure, PN_CLOSURE_NUM_ARGS, ref_from_int(code_header_args(header)));
     vm->sp -= copied;
-    for (uint32_t i = 0; i < copied; i++) oop_init_slot(closure, PN_CLOSURE_FIRST_COPIED + i, vm->sp[i]);
-    oop_init_slot(closure, PN_CLOSURE_RECEIVER, receiver_on_stack ? *--vm->sp : vm->fp[-1]);
+    for (uint32_t i = 0; i < copied; i++) (void)pn_store(vm, closure, PN_CLOSURE_FIRST_COPIED + i, vm->sp[i]);
+    (void)pn_store(vm, closure, PN_CLOSURE_RECEIVER, receiver_on_stack ? *--vm->sp : vm->fp[-1]);
     return ref_of(closure);
 }
 

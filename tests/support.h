@@ -5,7 +5,7 @@
 //         const struct CMUnitTest tests[] = {cmocka_unit_test(write_to_shared_copies_once), ...};
 //         return test_run(tests);
 //     }
-// test_run starts the process (window, tables, interpreter), runs the tests, and when one fails prints the seed, if
+// test_run starts the process (window, tables, interpreter), runs the tests (those that TEST_FILTER matches), and when one fails prints the seed, if
 // test_seed was asked for one. All functions here fail the running test when what they do does not work.
 // cmocka can only be called from the thread that runs the test: other threads leave what they found for it to check.
 #ifndef PN_TEST_SUPPORT_H

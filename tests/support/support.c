@@ -41,6 +41,7 @@ static int end_process(void **state) {
 int test_run_group(const char *name, const struct CMUnitTest *tests, size_t count) {
     struct sigaction action = {.sa_handler = at_abort, .sa_flags = (int)SA_RESETHAND | SA_NODEFER};
     sigaction(SIGABRT, &action, NULL);
+    cmocka_set_test_filter(getenv("TEST_FILTER"));
     int failed = _cmocka_run_group_tests(name, tests, count, start_process, end_process);
     if (failed != 0) print_seed();
     return failed != 0;
