@@ -117,9 +117,9 @@ stress: need-stress
 	    scripts/run-tests.sh --total build/totals
 stress-one: $(tests) $(stress)
 	@scripts/run-tests.sh build/totals "$(configuration) $$PANDO_DEBUG" $(tests) $(stress)
-valgrind-one: $(tests)
+valgrind-one: $(tests) $(stress)
 	@RUN="valgrind -q --error-exitcode=99 --leak-check=no" \
-	    scripts/run-tests.sh build/totals "$(configuration) valgrind" $(filter-out $(out)/tests/gc/% $(out)/tests/image/%,$(tests))
+	    scripts/run-tests.sh build/totals "$(configuration) valgrind" $(filter-out $(out)/tests/image/checked_files_are_remembered,$(tests) $(stress))
 
 fuzz:
 	@$(MAKE) SAN=fuzzer DEBUG=1 CC=clang-19 fuzz-one

@@ -10,7 +10,7 @@
 // C4. The site word of a pc in a layer, seen by workers whose world is a layer's, names classes and code of layers only.
 //
 // Note [Site words]. The site word of a send is at siteBase + 8 * (pc after the send), siteBase belonging to the world.
-// Its low 24 bits are the class key (class index, immutable bit 23; bit 22 is free in a header). Code records are
+// Its low 24 bits are the class key (class index, immutable bit 23; bit 22, remembered, is masked). Code records are
 // multiples of 128, so bits 7-46 of an address are left to store: they lie in bits 24-63. word XOR key is therefore an
 // address shifted by 17, when and only when all bits of PN_CLASS_KEY_MASK are 0 in it. One load, three operations.
 //

@@ -132,7 +132,7 @@ static bool copy_shared(WorkerVm *vm, Oop *o) {
     Oop copy = bytes >= PN_LARGE_BYTES ? mapped_copy(vm, original, header) : PN_NO_OOP;
     if (oop_is_none(copy)) copy = plain_copy(vm, original, header, slots);
     if (oop_is_none(copy)) return false;
-    PN_ASSERT(pn_copy_is_faithful(original, copy), "H6: %p is no copy of %p", (void *)copy.bits, (void *)original.bits);
+    PN_CHECK(pn_copy_is_faithful(original, copy), "H6: %p is no copy of %p", (void *)copy.bits, (void *)original.bits);
     pn_overlay_enter_reserved(vm, ref_of(original), ref_of(copy));
     WorkerMore *more = pn_more(vm);
     more->copies++;

@@ -9,7 +9,7 @@
 // H4. A layer's overlay is complete (flattened over its ancestors'); no value is a key of the same map; no key of a
 //     worker's overlay is a key of its top layer's.
 // H5. The receiver of the running frame is what deref answers for it; so are those of all frames above the return trap.
-// H6. At the moment of a copy hash, class and size equal the original's; a copy keeps the identity hash its original had.
+// H6. (Asked at the copy itself, always on; later nothing can be seen of it.) At the moment of a copy hash, class and size equal the original's; a copy keeps the identity hash its original had.
 // H7. One class index, one shape: every instance has the format and the named slots recorded for its index.
 // H8. One symbol per spelling in the process.
 // H9. A method never runs on a receiver with fewer named slots than it touches.

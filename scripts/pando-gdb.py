@@ -107,7 +107,7 @@ class OopCommand(gdb.Command):
     def object(self, bits):
         header = word(bits)
         kind = header >> 24 & 31
-        flags = [name for bit, name in ((23, "immutable"), (29, "remembered"), (30, "pinned"), (31, "grey"), (55, "marked"))
+        flags = [name for bit, name in ((22, "remembered"), (23, "immutable"), (29, "guarded, or deeply read-only in a layer"), (30, "pinned"), (31, "grey"), (55, "marked"))
                  if header >> bit & 1]
         print("  header 0x%016x: class index %d, format %d (%s), hash %d%s; %s" % (
             header, header & CLASS_MASK, kind, FORMATS.get(kind, "code" if kind >= 24 else "raw"),

@@ -92,7 +92,7 @@ say("Made by `make bench-budget`. Instructions are callgrind's; times are median
 say("")
 local cpu = capture("grep -m1 'model name' /proc/cpuinfo"):match(": (.-)%s*$") or "unknown processor"
 say(f("Machine: %s, %s cores, Linux %s. Compiler: %s.", cpu, capture("nproc"):match("%d+"),
-  capture("uname -r"):match("%S+"), os.getenv("BENCH_COMPILER") or "unknown"))
+  capture("uname -r"):match("%d+%.%d+"), os.getenv("BENCH_COMPILER") or "unknown"))
 say("")
 say("| what | to reach | measured | ok |")
 say("|---|---|---|---|")
@@ -205,4 +205,7 @@ end)
 local file = assert(io.open(output, "w"))
 file:write(table.concat(lines, "\n"), "\n")
 file:close()
-if failures > 0 then print(f("%d of the rows are not reached.", failures)) end
+if failures > 0 then
+  print(f("%d of the rows are not reached.", failures))
+  os.exit(1)
+end

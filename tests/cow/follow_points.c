@@ -196,6 +196,7 @@ static void build(WorkerVm *vm) {
     build_odds(vm, t);
     Oop u = pn_asm_instance(vm, pn_asm_class_named(vm, "U"));
     set_global(vm, "SharedU", u);
+    pn_store(vm, pn_deref(vm, holder.ref), 2, ref_of(u));
     // Closures that are frozen with the world.
     Ref reader = test_send(vm, shared.ref, "reader");
     set_global(vm, "Reader", pn_deref(vm, reader));
@@ -335,6 +336,36 @@ static void a_super_send_follows_a_receiver_copied_by_its_argument(void **state)
     END_WORLD(w);
 }
 
+// The same once the site word holds the shared key: then nothing but the follow before the site finds the copy.
+static void a_super_send_follows_also_where_its_site_is_known(void **state) {
+    WITH_WORLD(w);
+    for (int64_t x = 66; x < 70; x++)
+        assert_int_equal(test_send_int(w.vm, held(w.vm, 2), "superAfter:", ref_from_int(x)), x);
+    WorkerVm *again = PN_COW && !pn_options.poison ? test_worker_on(w.layer) : NULL;
+    if (again != NULL) { // its own receiver is a shared one without copy at first, and the site is written
+        assert_int_equal(test_send_int(again, held(again, 2), "superAfter:", ref_from_int(71)), 71);
+        pn_worker_free(again);
+    }
+    END_WORLD(w);
+}
+
+// After a become: only deref tells what the reference's class is.
+static void class_follows_what_became_another(void **state) {
+    WITH_WORLD(w);
+    Root from, to;
+    pn_root_push(w.vm, &from, ref_of(pn_new_array(w.vm, 1)));
+    pn_root_push(w.vm, &to, ref_of(pn_new_array(w.vm, 1)));
+    pn_store(w.vm, pn_deref(w.vm, from.ref), 0, held(w.vm, 0));
+    pn_store(w.vm, pn_deref(w.vm, to.ref), 0, global(w.vm, "SharedU"));
+    Ref stale = held(w.vm, 0);
+    test_send(w.vm, from.ref, "elementsForwardIdentityTo:", to.ref);
+    Ref class_now = test_send(w.vm, global(w.vm, "SharedU"), "classOf:", stale);
+    assert_int_equal(pn_deref(w.vm, class_now).bits, test_global(w.vm, "U").bits);
+    pn_root_pop(w.vm, &to);
+    pn_root_pop(w.vm, &from);
+    END_WORLD(w);
+}
+
 static void primitives_follow_what_they_look_into(void **state) {
     WITH_WORLD(w);
     // perform:withArguments: with an array of the layer that has a copy.
@@ -403,6 +434,8 @@ int main(void) {
         cmocka_unit_test(a_copied_class_is_the_class_of_its_instances),
         cmocka_unit_test(lookup_follows_superclass_and_dictionary),
         cmocka_unit_test(a_super_send_follows_a_receiver_copied_by_its_argument),
+        cmocka_unit_test(a_super_send_follows_also_where_its_site_is_known),
+        cmocka_unit_test(class_follows_what_became_another),
         cmocka_unit_test(primitives_follow_what_they_look_into),
         cmocka_unit_test(special_objects_are_followed),
         cmocka_unit_test(a_collection_replaces_stale_references),

@@ -27,6 +27,12 @@ static void build(WorkerVm *vm) {
     set_global(vm, "Other", pn_asm_instance(vm, config));
     set_global(vm, "Broad", pn_asm_instance(vm, wide));
     pn_root_pop(vm, &one);
+    Oop boxed = pn_new(vm, PN_CLASS_BOXED_FLOAT, PN_FMT_32, 1); // 5e-324: no immediate
+    oop_bytes(boxed)[0] = 1;
+    set_global(vm, "Tiny", boxed);
+    Oop large = pn_new_bytes(vm, PN_CLASS_LARGE_POSITIVE, 9);
+    oop_bytes(large)[8] = 1;
+    set_global(vm, "Huge", large);
 }
 
 static Ref array_of(WorkerVm *vm, Ref value) {
@@ -236,7 +242,8 @@ static void some_kinds_are_never_copied(void **state) {
     (void)state;
     TestWorld w = test_world(build);
     Oop method = pn_lookup(w.vm, test_global(w.vm, "Config"), pn_symbol_z("x"));
-    Ref kinds[] = {vm_nil(w.vm), vm_true(w.vm), vm_false(w.vm), pn_symbol_z("x"), ref_of(method)};
+    Ref kinds[] = {vm_nil(w.vm),   vm_true(w.vm),        vm_false(w.vm),      pn_symbol_z("x"),
+                   ref_of(method), global(w.vm, "Tiny"), global(w.vm, "Huge")};
     for (size_t i = 0; i < PN_COUNT_OF(kinds); i++) {
         Oop o = pn_deref(w.vm, kinds[i]);
         if (PN_COW) assert_int_equal(pn_make_writable(w.vm, &o), PN_READ_ONLY);
