@@ -338,7 +338,8 @@ const PnCell *pn_send_event(WorkerVm *vm, enum PnSpecial event, Ref receiver, co
     // when it began. So here there is always room for the deepest stack that code can have.
     size_t most = bytes + 64 * sizeof(Ref);
     if (vm->sp - vm->fp > PN_MOST_LEFT_OPERANDS || !pn_stack_reserve(vm, most)) {
-        pn_worker_fail(vm, "handlers of the machine's events have answered too often, or there is no memory for another");
+        pn_worker_fail(vm,
+                       "handlers of the machine's events have answered too often, or there is no memory for another");
         return PN_FAILED;
     }
     *vm->sp++ = receiver;

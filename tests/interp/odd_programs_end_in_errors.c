@@ -130,8 +130,8 @@ static void bytecodes_that_run_off_their_end_do_not_run(void **state) {
     Root c;
     pn_root_push(w.vm, &c, new_c(w.vm));
     Ref header = ref_from_int(PN_CODE_HEADER_SISTA | 2);
-    Ref method = test_send(w.vm, ref_of(pn_asm_class_named(w.vm, "CompiledMethod")), "newMethod:header:",
-                           ref_from_int(100), header);
+    Ref method = test_send(w.vm, ref_of(pn_asm_class_named(w.vm, "CompiledMethod")),
+                           "newMethod:header:", ref_from_int(100), header);
     test_send_failing(w.vm, c.ref, "executeMethod:", method);
     pn_root_pop(w.vm, &c);
     test_verify(w.vm);
