@@ -27,7 +27,7 @@ void pn_thread_free(PnThread *thread);
 // Why a worker left the loop.
 typedef enum PnLeave {
     PN_LEAVE_FINISHED,  // vm->result
-    PN_LEAVE_SAFEPOINT, // budget used up, or a stop request; can be entered again
+    PN_LEAVE_SAFEPOINT, // a stop request, or PANDO_DEBUG=yield; can be entered again
     PN_LEAVE_FAILED,    // vm->more->failure
 } PnLeave;
 
