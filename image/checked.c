@@ -69,6 +69,7 @@ void pn_image_close(ImageFile *file) {
 }
 
 void *pn_image_contents(const ImageFile *file) {
+    if (file->header.file_bytes == 0) return NULL;
     void *memory = mmap(NULL, file->header.file_bytes, PROT_READ, MAP_PRIVATE, file->fd, 0);
     return memory == MAP_FAILED ? NULL : memory;
 }
@@ -245,7 +246,7 @@ PnStatus pn_image_check_and_remember(const ImageFile *file, const PnImageChecks 
 }
 
 PnStatus pn_image_check_file(const char *path, const PnImageChecks *checks, PnError *error) {
-    ImageFile file;
+    ImageFile file = {0};
     PnStatus status = pn_image_open(path, &file, error);
     if (status != PN_OK) return status;
     status = check_contents(&file, checks, error);

@@ -144,7 +144,7 @@ static PnStatus print_contents(const ImageFile *file, const uint8_t *contents, F
 
 // What a damaged file's header says is printed before the damage is found.
 PnStatus pn_image_info(const char *path, FILE *out, PnError *error) {
-    ImageFile file;
+    ImageFile file = {0};
     PnStatus status = pn_image_open(path, &file, error);
     if (status != PN_OK) return status;
     print_header(path, &file.header, out);

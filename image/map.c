@@ -301,7 +301,7 @@ static PnStatus map_file(const ImageFile *file, Layer *parent, Layer **layer, Pn
 
 PnStatus pn_image_map_with(const char *path, const PnImageChecks *checks, Layer **layer, PnImageMapping *how,
                            PnError *error) {
-    ImageFile file;
+    ImageFile file = {0};
     PnImageMapping mapping = {0};
     PnStatus status = pn_image_open(path, &file, error);
     if (status != PN_OK) return status;
@@ -310,6 +310,7 @@ PnStatus pn_image_map_with(const char *path, const PnImageChecks *checks, Layer 
     if (status == PN_OK) status = map_file(&file, checks->parent, layer, &mapping, error);
     pn_image_close(&file);
     if (status != PN_OK) return status;
+    PN_CHECK(*layer != NULL, "%s is mapped, but there is no layer", path);
     pn_image_trace("%s: %s%s%s at %p\n", path, mapping.was_checked ? "" : "checked, ",
                    mapping.was_mapped  ? "mapped already"
                    : mapping.relocated ? "relocated"
